@@ -1,0 +1,208 @@
+"""``crl synth``: one or several scans in, synthesised contrasts out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from crl_core.cli.common import find_checkpoint, notice, parse_option, progress_bar
+from crl_core.errors import OutputError, ParameterError
+from crl_core.sequence import SequenceParameters
+
+if TYPE_CHECKING:
+    from crl_core.scan import Scan
+
+
+def synth(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Scans of one person, NIfTI.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="OUT.nii.gz, or a folder for several contrasts.")
+    ],
+    tr: Annotated[float | None, typer.Option(help="Repetition time to synthesise, ms.")] = None,
+    te: Annotated[float | None, typer.Option(help="Echo time, ms.")] = None,
+    ti: Annotated[float | None, typer.Option(help="Inversion time, ms; 0 is none.")] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TR,TE,TI", help="One contrast, ms; may be given several times."),
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="A checkpoint file, or the name of a bundled one.")
+    ] = None,
+    source_params: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TR,TE,TI", help="Once per SOURCE, in order, for files that carry none, ms."
+        ),
+    ] = None,
+    units: Annotated[
+        Literal["model", "source"], typer.Option(help="Intensities of the result.")
+    ] = "model",
+    volume: Annotated[
+        int | None, typer.Option(min=0, help="Which volume of 4-D sources, counted from 0.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; best by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older results.")] = False,
+) -> None:
+    """Synthesise contrasts from scans.
+
+    Writes float32 NIfTI with the grid of the first source, never clipped, and a sidecar.
+    """
+    targets = _targets(tr, te, ti, at)
+    for target in targets:
+        target.check_order()
+    given = [parse_option("--source-params", text) for text in source_params or ()]
+    scans = load_sources(sources, given, volume)
+    paths = _outputs(output, targets, sources, overwrite)
+    for scan in scans:
+        if scan.note:
+            notice(f"{scan.path}: {scan.note}")
+    _run(scans, targets, paths, find_checkpoint(checkpoint), units, device, overwrite)
+
+
+def _run(
+    scans: list[Scan],
+    targets: list[SequenceParameters],
+    paths: list[Path],
+    checkpoint: Path,
+    units: Literal["model", "source"],
+    device: str | None,
+    overwrite: bool,
+) -> None:
+    from crl_core.checkpoint import load_checkpoint
+    from crl_core.io.export import save_synthetic
+    from crl_core.synthesis import Synthesizer
+
+    loaded = load_checkpoint(checkpoint)
+    synthesizer = Synthesizer(loaded, device=device, notice=notice)
+    synthesizer.set_sources(scans)
+    for target, path in zip(targets, paths, strict=True):
+        if not loaded.card.coverage.inside(target):
+            notice(f"{target}: {loaded.card.coverage.sentence(target)}")
+        with progress_bar(str(target)) as show:
+            volume = synthesizer.render_volume(target, progress=show)
+        save_synthetic(
+            volume,
+            scans[0],
+            path,
+            target,
+            loaded.card,
+            synthesizer.scale,
+            units,
+            sources=scans,
+            overwrite=overwrite,
+        )
+        typer.echo(str(path))
+
+
+def _targets(
+    tr: float | None, te: float | None, ti: float | None, at: list[str] | None
+) -> list[SequenceParameters]:
+    """Return what to synthesise; either --tr, --te and --ti or any number of --at."""
+    if at:
+        if (tr, te, ti) != (None, None, None):
+            raise typer.BadParameter("give either --at or --tr, --te and --ti, not both")
+        targets = [parse_option("--at", text) for text in at]
+        if len(set(targets)) < len(targets):
+            raise typer.BadParameter("the same contrast is asked for twice", param_hint="--at")
+        return targets
+    if tr is None or te is None:
+        raise typer.BadParameter("give --tr and --te, or --at TR,TE,TI")
+    return [SequenceParameters(tr, te, ti or 0.0)]
+
+
+def load_sources(
+    paths: list[Path], given: list[SequenceParameters], volume: int | None = None
+) -> list[Scan]:
+    """Load the sources, each with parameters from the line or from its own file.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    given
+        None, one for every file, or one for every file that carries no parameters, in order.
+    volume
+        Which volume of 4-D files.
+
+    Raises
+    ------
+    ParameterError
+        When a source has no parameters, or impossible ones.
+    InputError
+        When a file cannot be read.
+    """
+    from crl_core.io import load
+
+    if given and len(given) == len(paths):
+        scans = [load(p, volume=volume, parameters=q) for p, q in zip(paths, given, strict=True)]
+    else:
+        scans = [load(path, volume=volume) for path in paths]
+        lacking = [i for i, scan in enumerate(scans) if scan.parameters is None]
+        if given and len(given) != len(lacking):
+            raise typer.BadParameter(
+                f"{len(given)} given for {len(paths)} sources of which {len(lacking)} "
+                "carry no parameters",
+                param_hint="--source-params",
+            )
+        for i, parameters in zip(lacking, given, strict=False):
+            scans[i] = load(paths[i], volume=volume, parameters=parameters)
+    for scan in scans:
+        _check_source(scan)
+    return scans
+
+
+def _check_source(scan: Scan) -> None:
+    if scan.parameters is None:
+        raise ParameterError(
+            "the file does not say with which TR, TE and TI it was acquired",
+            path=scan.path,
+            remedy="Give them with --source-params TR,TE,TI in ms, once per SOURCE",
+        )
+    try:
+        scan.parameters.check_order()
+    except ParameterError as error:
+        raise ParameterError(
+            error.problem, path=scan.path, remedy="Correct them with --source-params TR,TE,TI"
+        ) from error
+
+
+def _outputs(
+    output: Path, targets: list[SequenceParameters], sources: list[Path], overwrite: bool
+) -> list[Path]:
+    """Return one path per target, refused now rather than after minutes of work."""
+    from crl_core.io.atomic import check_writable
+    from crl_core.io.bids import sidecar_path
+    from crl_core.io.nifti import is_nifti_name
+
+    if is_nifti_name(output):
+        if len(targets) > 1:
+            raise typer.BadParameter(
+                "several contrasts need a folder, not one file", param_hint="--output"
+            )
+        paths = [output]
+    elif output.is_file():
+        raise OutputError(
+            "is neither a folder nor a name for an image",
+            path=output,
+            remedy="End it with .nii.gz or name a folder",
+        )
+    else:
+        paths = [output / f"{_name(target)}.nii.gz" for target in targets]
+    originals = {source.resolve() for source in sources}
+    for path in paths:
+        if path.resolve() in originals:
+            raise OutputError(
+                "is a source and would be overwritten", path=path, remedy="Choose another name"
+            )
+        check_writable(path, overwrite=overwrite)
+        check_writable(sidecar_path(path), overwrite=overwrite)
+    return paths
+
+
+def _name(target: SequenceParameters) -> str:
+    tr, te, ti = target.triple
+    return f"synthetic_tr{tr:g}_te{te:g}_ti{ti:g}"

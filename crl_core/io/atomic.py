@@ -1,0 +1,75 @@
+"""Files that appear complete or not at all.
+
+A result is written beside its final place under another name, flushed to the disk and then
+renamed, so that neither a full disk nor a crash leaves half a file under the right name.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crl_core.errors import OutputError
+
+_COMPOUND = (".nii.gz", ".tar.gz")
+
+
+def check_writable(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Return `path` when a file may be written there.
+
+    Raises
+    ------
+    OutputError
+        When it is a folder, or exists and `overwrite` is False.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError("is a folder, not a file", path=target, remedy="Name a file inside it")
+    if target.exists() and not overwrite:
+        raise OutputError(
+            "already exists", path=target, remedy="Choose another name, or allow overwriting"
+        )
+    return target
+
+
+@contextmanager
+def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path in the same folder that takes the name `path` at the end.
+
+    The temporary name keeps the ending (``.nii.gz`` included), because writers choose the
+    format by it. Missing folders are made. When the body raises, nothing is left behind and
+    an older file of that name stays as it was.
+
+    Raises
+    ------
+    OutputError
+        When the target exists and `overwrite` is False, or when the disk refuses.
+    """
+    target = check_writable(path, overwrite=overwrite)
+    ending = next((e for e in _COMPOUND if target.name.lower().endswith(e)), target.suffix)
+    temporary = target.parent / f".crl-{uuid.uuid4().hex}{ending}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        # A file that appeared meanwhile belongs to somebody else.
+        check_writable(target, overwrite=overwrite)
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(
+            f"cannot be written ({reason})",
+            path=target,
+            remedy="Check the folder, its permissions and the free space",
+        ) from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())

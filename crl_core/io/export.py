@@ -1,0 +1,127 @@
+"""Synthesised images on disk, marked so that nobody takes them for acquired ones.
+
+The NIfTI header begins its description with ``SYNTHETIC``, and the sidecar says which model
+made the image from what. Neither holds a file name, a path or any text of the source, for
+those may name a patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from crl_core import __version__
+from crl_core.errors import GridError, ParameterError
+from crl_core.io import save
+from crl_core.io.image_file import SYNTHETIC_FIELD, SYNTHETIC_MARK
+from crl_core.io.timing import to_fields
+from crl_core.scan import FloatArray, IntensityScale, Scan
+from crl_core.sequence import SequenceParameters
+
+if TYPE_CHECKING:
+    from crl_core.checkpoint import Card
+
+Units = Literal["model", "source"]
+
+_UNIT_WORDS = {
+    "model": "model units: acquired intensity = value * Scale + Offset",
+    "source": "intensities as acquired in the source",
+}
+
+
+def save_synthetic(
+    array: FloatArray,
+    like: Scan,
+    path: str | Path,
+    parameters: SequenceParameters,
+    checkpoint_card: Card,
+    scale: IntensityScale,
+    units: Units = "model",
+    *,
+    sources: Sequence[Scan] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write a synthesised volume with the grid of its source, never clipped.
+
+    Parameters
+    ----------
+    array
+        (x, y, z) in model units, on the grid of `like`.
+    like
+        The source whose grid and affine the result has.
+    path
+        Name of the image; the sidecar goes beside it.
+    parameters
+        What was asked for.
+    checkpoint_card
+        Card of the model that made it.
+    scale
+        How source intensities map to model units.
+    units
+        ``"model"`` writes `array` as it is, ``"source"`` maps it back with `scale`.
+    sources
+        All sources, where there were several; `like` alone by default.
+
+    Raises
+    ------
+    GridError
+        When `array` is not on the grid of `like`.
+    ParameterError
+        When `units` is unknown.
+    OutputError
+        When a file exists and `overwrite` is False, or cannot be written.
+    """
+    if array.shape != like.shape:
+        raise GridError(
+            f"a synthesised volume of {array.shape} voxels does not fit a source of {like.shape}",
+            remedy="Export it with the scan it was made from",
+        )
+    if units not in _UNIT_WORDS:
+        raise ParameterError(f"'{units}' are no units", remedy="Choose 'model' or 'source'")
+    data = array if units == "model" else scale.to_source(array)
+    image = replace(
+        like,
+        data=np.asarray(data, dtype=np.float32),
+        parameters=parameters,
+        origins={},
+        path=None,
+        note="",
+    )
+    sidecar = _sidecar(parameters, checkpoint_card, scale, units, sources or (like,))
+    save(image, path, sidecar=sidecar, description=SYNTHETIC_MARK, overwrite=overwrite)
+
+
+def _sidecar(
+    parameters: SequenceParameters,
+    card: Card,
+    scale: IntensityScale,
+    units: Units,
+    sources: Sequence[Scan],
+) -> dict[str, Any]:
+    inside = card.coverage.inside(parameters)
+    return {
+        SYNTHETIC_FIELD: True,
+        "Description": "Synthesised by a neural network from other scans; not acquired, "
+        "not for diagnosis.",
+        "ImageType": ["DERIVED", "SECONDARY", SYNTHETIC_MARK],
+        "GeneratedBy": [{"Name": "CRL Explorer", "Version": __version__}],
+        "Model": {"Name": card.name, "Preset": card.preset, "SHA256": card.sha256},
+        "SourceParameters": [
+            None if s.parameters is None else to_fields(s.parameters, s.origins) for s in sources
+        ],
+        "Intensity": {
+            "Units": units,
+            "Meaning": _UNIT_WORDS[units],
+            "Offset": scale.offset,
+            "Scale": scale.scale,
+            "Rule": scale.rule,
+        },
+        "TrainingCoverage": {
+            "Verdict": "inside" if inside else "extrapolating",
+            "Sentence": card.coverage.sentence(parameters),
+        },
+    }

@@ -1,0 +1,114 @@
+"""What every network of this program can do: encode once, render any parameters."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+Features: TypeAlias = dict[str, Tensor]
+"""What `CRL.encode` returns: spatial tensors (B, C, H, W) and, where a name ends in ``_code``,
+vectors (B, C). Everything `CRL.render` needs besides the target's parameters."""
+
+
+class CRL(nn.Module, ABC):
+    """A network that separates a scan from the parameters it was acquired with.
+
+    Attributes
+    ----------
+    max_sources
+        How many scans `encode` can fuse.
+    intensity_rule
+        ``"robust"`` or ``"minmax"``: how inputs are scaled (see `crl_core.scan.IntensityScale`).
+    carries_residual
+        Whether the synthesiser may add what the network misses at the source's own parameters,
+        so that the source is returned exactly there.
+    """
+
+    max_sources: int = 1
+    intensity_rule: str = "robust"
+    carries_residual: bool = True
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the entries of the architecture with their default values."""
+        signature = inspect.signature(cls.__init__)
+        return {n: p.default for n, p in signature.parameters.items() if n != "self"}
+
+    @abstractmethod
+    def encode(
+        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
+    ) -> Features:
+        """Encode the acquired scans.
+
+        Parameters
+        ----------
+        images
+            (B, S, H, W) in model units.
+        parameters
+            (B, S, 3): TR, TE, TI in ms.
+        present
+            (B, S) boolean: which of the sources are there; all by default.
+        """
+
+    @abstractmethod
+    def render(self, features: Features, parameters: Tensor) -> Tensor:
+        """Return the image (B, 1, H, W), model units, for target parameters (B, 3) in ms."""
+
+    def common(self, features: Features) -> Tensor | None:
+        """Return the features that should not depend on the source's contrast, if there are any.
+
+        The structural term of the loss compares them between sources.
+        """
+        return features.get("common")
+
+    def forward(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Encode and render in one step; shapes as in `encode` and `render`."""
+        return self.render(self.encode(images, source), target)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable values."""
+        return sum(p.numel() for p in self.parameters())
+
+
+class PixelMLP(nn.Module):
+    """Linear layers with ReLU between, applied to vectors or, as 1x1 convolutions, to images.
+
+    Weights are stored as (out, in) matrices under ``layers.0``, ``layers.2`` and so on.
+    """
+
+    def __init__(self, inputs: int, hidden: list[int], outputs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = inputs
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.ReLU()]
+            width = size
+        layers.append(nn.Linear(width, outputs))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the last axis of `x`."""
+        out: Tensor = self.layers(x)
+        return out
+
+    def on_image(self, x: Tensor) -> Tensor:
+        """Map the channels of an image (B, C, H, W), voxel by voxel."""
+        b, _, h, w = x.shape
+        flat = x.flatten(2).transpose(1, 2)
+        return self.forward(flat).transpose(1, 2).reshape(b, -1, h, w)
+
+
+def check_single(images: Tensor) -> None:
+    """Refuse more sources than a single-source network can take."""
+    if images.shape[1] != 1:
+        raise ValueError(f"this network takes one source, not {images.shape[1]}")
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether every value is a number."""
+    return bool(torch.isfinite(tensor).all())

@@ -1,0 +1,1 @@
+"""Signal equations, tissue properties, feasibility of a protocol, and digital subjects."""

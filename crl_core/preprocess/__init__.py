@@ -1,0 +1,1 @@
+"""What is done to a scan before the network sees it."""

@@ -1,0 +1,141 @@
+"""Everything that decides how a run goes, in one value that is saved with the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from crl_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    preset
+        Name of the network's preset.
+    architecture
+        Entries of the preset to replace.
+    steps
+        Number of optimiser steps; with `minutes` given, an upper bound.
+    minutes
+        Wall-clock budget. The schedule then follows the time used, not the steps, so that the
+        learning rate has decayed when the time is up.
+    batch
+        Crops in a step.
+    crop
+        Side of a crop, pixels.
+    contrasts
+        Sequences of a subject in a step; every one of them is a target.
+    source_share
+        Probability of 1, 2, 3, ... sources for networks that take several.
+    encoded
+        Sources encoded separately in a step by networks that take only one.
+    learning_rate, warmup, clip
+        Adam's peak rate, steps to reach it, largest norm of the gradient.
+    average
+        Decay of the running average of the weights, which is what a checkpoint holds.
+    gradient_loss, structure_loss
+        Weights of the two terms beside L1.
+    random_sequences
+        Share of sequences drawn over the whole parameter space rather than from `sequences`.
+    wide
+        Share of subjects whose tissues are drawn wider than published ranges.
+    ramp
+        Part of the run, as a fraction, over which the two shares above grow from zero.
+    sequences
+        Numbers of the paper's sequences to train on.
+    jitter
+        Relative spread around those sequences.
+    seed
+        Every random choice follows from it.
+    save_seconds, validate_steps
+        How often to save the state and to validate.
+    bf16
+        Compute convolutions in bfloat16.
+    """
+
+    preset: str = "crl-plus"
+    architecture: dict[str, Any] = field(default_factory=dict)
+    steps: int = 20_000
+    minutes: float | None = None
+    batch: int = 6
+    crop: int = 96
+    contrasts: int = 5
+    source_share: tuple[float, ...] = (0.5, 0.3, 0.2)
+    encoded: int = 2
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    clip: float = 0.5
+    average: float = 0.999
+    gradient_loss: float = 0.5
+    structure_loss: float = 0.0
+    random_sequences: float = 0.5
+    wide: float = 0.5
+    ramp: float = 0.3
+    sequences: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+    jitter: float = 0.06
+    seed: int = 1
+    save_seconds: float = 30.0
+    validate_steps: int = 1000
+    bf16: bool = True
+
+    def to_json(self) -> str:
+        """Return the settings as indented JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], path: Path | None = None) -> TrainingConfig:
+        """Build settings from plain values.
+
+        Raises
+        ------
+        InputError
+            When an entry is unknown or a value has the wrong type.
+        """
+        defaults = {f.name: getattr(cls(), f.name) for f in fields(cls)}
+        chosen: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in defaults:
+                raise InputError(
+                    f"the training settings have an unknown entry '{name}'",
+                    path=path,
+                    remedy=f"Known entries are {', '.join(sorted(defaults))}",
+                )
+            chosen[name] = _typed(name, value, defaults[name], path)
+        return cls(**chosen)
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingConfig:
+        """Read settings from a JSON file."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError("there is no such file", path=path) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"it is not readable JSON ({error})", path=path) from None
+        if not isinstance(values, dict):
+            raise InputError("the settings must be one JSON object", path=path)
+        return cls.from_dict(values, path)
+
+
+def _typed(name: str, value: Any, example: Any, path: Path | None) -> Any:
+    if isinstance(example, tuple):
+        if isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value):
+            return tuple(value)
+    elif isinstance(example, bool) or isinstance(value, bool):
+        if isinstance(example, bool) and isinstance(value, bool):
+            return value
+    elif example is None:
+        if value is None or isinstance(value, int | float):
+            return value
+    elif isinstance(example, float):
+        if isinstance(value, int | float):
+            return float(value)
+    elif isinstance(value, type(example)):
+        return value
+    raise InputError(f"the training setting '{name}' has the wrong type", path=path)

@@ -1,0 +1,352 @@
+"""Where training batches come from.
+
+A batch is a pure function of the seed and the step, so that a resumed run sees exactly what an
+uninterrupted one would have seen, and any number of processes can prepare batches ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crl_core.errors import InputError
+from crl_core.physics.subjects import Realism, Tissues, acquire, draw_decay, draw_maps
+from crl_core.physics.tissues import draw_table
+from crl_core.scan import FloatArray, Scan, Subject
+from crl_core.sequence import PAPER_SEQUENCES, TE_RANGE, SequenceParameters
+from crl_core.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of several contrasts of the same anatomy.
+
+    Parameters
+    ----------
+    images
+        (B, P, H, W), each contrast in its own model units.
+    scales
+        (B, P): what one model unit of each contrast is worth in a unit shared by the subject.
+    parameters
+        (B, P, 3) ms.
+    mask
+        (B, H, W), 1 in the head and 0 in air.
+    """
+
+    images: FloatArray
+    scales: FloatArray
+    parameters: FloatArray
+    mask: FloatArray
+
+
+class Sampler(Protocol):
+    """Anything that can produce the batch of a step."""
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Return the batch of a step; `progress` in [0, 1] drives ramps."""
+        ...
+
+    def describe(self) -> str:
+        """Say in one sentence what the data are."""
+        ...
+
+
+class DigitalSampler:
+    """Fresh digital subjects in every step.
+
+    Parameters
+    ----------
+    anatomies
+        Tissue volumes in RAS order at 1 mm, see `load_anatomy`.
+    config
+        The run's settings.
+    split
+        Mixed into the seed, so that validation never repeats a training draw.
+    """
+
+    def __init__(
+        self, anatomies: Sequence[Tissues], config: TrainingConfig, split: int = 0
+    ) -> None:
+        self.anatomies = list(anatomies)
+        self.config = config
+        self.split = split
+
+    def describe(self) -> str:
+        """Say what the data are."""
+        return f"digital subjects simulated from {len(self.anatomies)} anatomies"
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Simulate the batch of a step; two crops share a subject to share its cost."""
+        c = self.config
+        rng = np.random.default_rng([c.seed, self.split, step])
+        ramp = min(1.0, progress / c.ramp) if c.ramp > 0 else 1.0
+        crops: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
+        while len(crops) < c.batch:
+            images, scales, parameters, mask = self._subject(rng, ramp)
+            for _ in range(min(2, c.batch - len(crops))):
+                where = _random_window(rng, mask, c.crop)
+                flip = rng.integers(0, 2, size=3)
+                crops.append(
+                    (
+                        _turn(images[(slice(None), *where)], flip),
+                        scales,
+                        parameters,
+                        _turn(mask[where], flip),
+                    )
+                )
+        parts = [np.stack(part).astype(np.float32) for part in zip(*crops, strict=True)]
+        return Batch(*parts)
+
+    def _subject(
+        self, rng: np.random.Generator, ramp: float
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Simulate all contrasts of one slice of one fresh subject."""
+        c = self.config
+        wide = float(rng.uniform(0.3, 1.0)) if rng.random() < c.wide * ramp else 0.0
+        realism = Realism.draw(rng, wide)
+        field_strength = float(rng.choice([1.5, 3.0, 3.0]))
+        anatomy = self.anatomies[rng.integers(len(self.anatomies))]
+        slab = random_slab(rng, anatomy)
+        maps = draw_maps(rng, slab, draw_table(rng, field_strength, wide=wide), realism)
+        decay = draw_decay(rng, realism)
+        protocols = [self._protocol(rng, ramp) for _ in range(c.contrasts)]
+        head = (slab > 0).any(axis=0)
+        images, scales = [], []
+        for protocol in protocols:
+            noisy = replace(realism, noise=realism.noise * float(rng.uniform(0.6, 1.6)))
+            image = _ghost(rng, acquire(rng, maps, protocol, noisy, decay))
+            scale = float(np.percentile(image[head], 99.5)) * float(rng.uniform(0.87, 1.15))
+            images.append(image / scale)
+            scales.append(scale)
+        parameters = np.array([p.triple for p in protocols], dtype=np.float32)
+        return (
+            np.stack(images),
+            np.array(scales, dtype=np.float32),
+            parameters,
+            head.astype(np.float32),
+        )
+
+    def _protocol(self, rng: np.random.Generator, ramp: float) -> SequenceParameters:
+        c = self.config
+        if rng.random() < c.random_sequences * ramp:
+            return random_sequence(rng)
+        base = PAPER_SEQUENCES[int(rng.choice(c.sequences))]
+        if c.random_sequences == 0:
+            factors = np.ones(3)
+        else:
+            factors = np.exp(rng.normal(0.0, c.jitter, size=3))
+        spacing = float(rng.uniform(8.5, 12.0))
+        return SequenceParameters(
+            base.tr * factors[0],
+            base.te * factors[1],
+            base.ti * factors[2],
+            echo_spacing=spacing,
+            echo_train_length=int(rng.integers(4, 20)),
+        )
+
+
+def random_sequence(rng: np.random.Generator) -> SequenceParameters:
+    """Draw TR, TE and TI over the whole space the sliders span; half without inversion."""
+    te = float(np.exp(rng.uniform(np.log(7.0), np.log(TE_RANGE[1] * 0.85))))
+    tr = float(np.exp(rng.uniform(np.log(350.0), np.log(16_000.0))))
+    tr = max(tr, te + 120.0)
+    ti = 0.0
+    if rng.random() < 0.5:
+        tr = max(tr, 900.0 + te)
+        ti = float(np.exp(rng.uniform(np.log(40.0), np.log(min(4500.0, tr - te - 100.0)))))
+    train = int(rng.integers(1, 20))
+    return SequenceParameters(
+        tr, te, ti, echo_spacing=float(rng.uniform(8.0, 13.0)), echo_train_length=train
+    )
+
+
+def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = 208) -> Tissues:
+    """Cut a slab of random place, tilt, scale and thickness out of an anatomy.
+
+    Parameters
+    ----------
+    rng
+        Source of the choices.
+    anatomy
+        Tissue indices at 1 mm, RAS, cropped to the head.
+    size
+        Pixels along each side of the result.
+
+    Returns
+    -------
+    slab
+        (sub-slices, size, size); nearest neighbour, so indices stay indices.
+    """
+    axis = int(rng.choice(3, p=[0.08, 0.07, 0.85]))
+    # The lower part of the head is neck; brain slices are what users open.
+    part = (0.38, 0.95) if axis == 2 else (0.2, 0.8)
+    centre = np.array([(n - 1) / 2 for n in anatomy.shape])
+    centre[axis] = rng.uniform(*part) * anatomy.shape[axis]
+    frame = np.roll(np.eye(3), -axis - 1, axis=1)  # columns: row, column, through-plane
+    tilt = rng.normal(0.0, 0.10, size=3)
+    rotation = _small_rotation(tilt)
+    voxel = float(np.exp(rng.uniform(np.log(0.62), np.log(1.3))))
+    basis = rotation @ frame
+    thickness = float(rng.choice([1.0, 3.0, 5.0, 6.5]))
+    n_sub = max(1, round(thickness / 1.3))
+    depth = (np.arange(n_sub) - (n_sub - 1) / 2) * (thickness / n_sub)
+    side = (np.arange(size) - (size - 1) / 2) * voxel * float(rng.uniform(0.97, 1.03))
+    up = (np.arange(size) - (size - 1) / 2) * voxel
+    index = []
+    for a in range(3):
+        place = (
+            centre[a]
+            + basis[a, 2] * depth[:, None, None]
+            + basis[a, 0] * up[None, :, None]
+            + basis[a, 1] * side[None, None, :]
+        )
+        index.append(np.rint(place).astype(np.int32))
+    ok = np.ones(index[0].shape, dtype=bool)
+    for a in range(3):
+        ok &= (index[a] >= 0) & (index[a] < anatomy.shape[a])
+        np.clip(index[a], 0, anatomy.shape[a] - 1, out=index[a])
+    return np.asarray(np.where(ok, anatomy[index[0], index[1], index[2]], 0), dtype=np.uint8)
+
+
+def _small_rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation by small angles about the three axes in turn, radians."""
+    total = np.eye(3)
+    for axis, angle in enumerate(angles):
+        i, j = [a for a in range(3) if a != axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        total = total @ turn
+    return total
+
+
+def _random_window(
+    rng: np.random.Generator, mask: FloatArray, crop: int
+) -> tuple[slice, slice]:
+    """Choose a window around a random point of the head."""
+    points = np.argwhere(mask > 0)
+    centre = points[rng.integers(len(points))] if len(points) else np.array(mask.shape) // 2
+    starts = [int(np.clip(c - crop // 2, 0, n - crop)) for c, n in zip(centre, mask.shape, strict=True)]
+    return slice(starts[0], starts[0] + crop), slice(starts[1], starts[1] + crop)
+
+
+def _turn(image: FloatArray, flip: NDArray[np.int64]) -> FloatArray:
+    """Mirror and transpose the last two axes at random; anatomy has no preferred side here."""
+    if flip[0]:
+        image = image[..., ::-1]
+    if flip[1]:
+        image = image[..., ::-1, :]
+    if flip[2]:
+        image = image.swapaxes(-1, -2)
+    return image
+
+
+def _ghost(rng: np.random.Generator, image: FloatArray) -> FloatArray:
+    """Add a faint displaced copy along one axis, as pulsation does, in a third of the scans."""
+    if rng.random() > 0.33:
+        return image
+    axis = int(rng.integers(0, 2))
+    shift = int(rng.integers(image.shape[axis] // 6, image.shape[axis] // 2))
+    strength = np.float32(rng.uniform(0.005, 0.04))
+    return image + strength * (np.roll(image, shift, axis) + np.roll(image, -shift, axis))
+
+
+def load_anatomy(path: Path) -> Tissues:
+    """Read a label map; return tissue indices in RAS order, uint8, cropped to the head."""
+    from crl_core import io
+    from crl_core.physics.subjects import to_ras
+    from crl_core.physics.tissues import labels_to_tissues
+
+    scan = io.load(path)
+    labels, _ = to_ras(scan.data.astype(np.int32), scan.affine)
+    tissues = labels_to_tissues(labels)
+    edges = []
+    for axis in range(3):
+        other = tuple(a for a in range(3) if a != axis)
+        inside = np.flatnonzero((tissues > 0).any(axis=other))
+        if len(inside) == 0:
+            raise InputError("the label map holds no tissue this program knows", path=path)
+        edges.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return np.ascontiguousarray(tissues[tuple(edges)])
+
+
+class SubjectSampler:
+    """Crops of acquired or simulated subjects that were read from files.
+
+    Parameters
+    ----------
+    subjects
+        Each with at least two scans that carry parameters, on one grid.
+    config
+        The run's settings.
+    split
+        Mixed into the seed.
+    """
+
+    def __init__(
+        self, subjects: Sequence[Subject], config: TrainingConfig, split: int = 0
+    ) -> None:
+        self.config = config
+        self.split = split
+        self.subjects = [_prepared(s, config.crop) for s in subjects]
+
+    def describe(self) -> str:
+        """Say what the data are."""
+        return f"{len(self.subjects)} subjects read from files"
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """Cut the batch of a step; subjects with few scans repeat some."""
+        c = self.config
+        rng = np.random.default_rng([c.seed, 7 + self.split, step])
+        rows: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
+        for _ in range(c.batch):
+            prepared = self.subjects[rng.integers(len(self.subjects))]
+            count = len(prepared.scales)
+            some = rng.permutation(np.resize(rng.permutation(count), c.contrasts))
+            z = int(rng.choice(prepared.slices))
+            mask = prepared.mask[z]
+            where = _random_window(rng, mask, c.crop)
+            flip = rng.integers(0, 2, size=3)
+            rows.append(
+                (
+                    _turn(prepared.images[(some, z, *where)], flip),
+                    prepared.scales[some],
+                    prepared.parameters[some],
+                    _turn(mask[where], flip),
+                )
+            )
+        return Batch(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    images: FloatArray  # (P, Z, H, W) in model units
+    scales: FloatArray
+    parameters: FloatArray
+    mask: FloatArray  # (Z, H, W)
+    slices: NDArray[np.int64]
+
+
+def _prepared(subject: Subject, crop: int) -> _Prepared:
+    scans: list[Scan] = [s for s in subject.scans if s.parameters is not None]
+    axis = scans[0].slice_axis
+    mask = np.moveaxis(scans[0].mask, axis, 0).astype(np.float32)
+    images = np.stack([np.moveaxis(s.scale.to_model(s.data), axis, 0) for s in scans])
+    filled = mask.mean(axis=(1, 2))
+    # Images smaller than a crop get air around them.
+    extra = [max(0, crop - n) for n in mask.shape[1:]]
+    around = [(e // 2, e - e // 2) for e in extra]
+    images = np.pad(images, [(0, 0), (0, 0), *around])
+    mask = np.pad(mask, [(0, 0), *around])
+    return _Prepared(
+        images,
+        np.array([s.scale.scale for s in scans], dtype=np.float32),
+        np.array([s.parameters.triple for s in scans if s.parameters], dtype=np.float32),
+        mask,
+        np.flatnonzero(filled > 0.3 * filled.max()),
+    )

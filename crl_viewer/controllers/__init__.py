@@ -1,0 +1,1 @@
+"""One verb each: loading, choosing parameters, displaying, synthesising, exporting. No Qt."""

@@ -1,0 +1,258 @@
+"""Shows the state: pictures, words, windows, crosshair, numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crl_core.geometry import SlicePlane, position_text
+from crl_core.scan import Scan
+from crl_viewer.controllers.readout import (
+    acquired_points,
+    numbers_of,
+    probe_texts,
+    value_at,
+    voxel_in_slice,
+)
+from crl_viewer.state.model import Store, ViewerState, differs
+from crl_viewer.state.resolve import PaneWords, ViewModel, resolve
+from crl_viewer.views.bases import ErrorView, PaneView, PlotView, ShellView, StatusView, TableView
+
+ROLES = ("source", "synthesised", "acquired", "error")
+
+
+@dataclass(frozen=True)
+class Panes:
+    """The four panes."""
+
+    source: PaneView
+    synthesised: PaneView
+    acquired: PaneView
+    error: ErrorView
+
+
+class DisplayController:
+    """Brings every view up to date after each change, touching only what differs.
+
+    Parameters
+    ----------
+    store
+        The state to show.
+    panes, table, plot, status, shell
+        Where to show it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        panes: Panes,
+        table: TableView,
+        plot: PlotView,
+        status: StatusView,
+        shell: ShellView,
+    ) -> None:
+        self._store = store
+        self._panes = panes
+        self._table = table
+        self._plot = plot
+        self._status = status
+        self._shell = shell
+        self._plane: SlicePlane | None = None
+        self._words: ViewModel | None = None
+        self._numbers: tuple[object, ...] | None = None
+        self._drawn: tuple[object, ...] | None = None
+        store.changed.connect(self._on_changed)
+        self._on_changed(ViewerState(), store.state)
+        self._show_words(store.state)
+
+    # what the views report ---------------------------------------------------------------------
+
+    def crosshair_moved(self, col: float, row: float) -> None:
+        """Put the crosshair on the voxel at a display position."""
+        state, plane = self._store.state, self._plane
+        if plane is None:
+            return
+        voxel = plane.to_voxel(round(col), round(row), state.slice_index)
+        i, j, k = (int(np.clip(v, 0, n - 1)) for v, n in zip(voxel, plane.shape, strict=True))
+        self._store.update(crosshair=(i, j, k))
+
+    def scrolled(self, steps: int) -> None:
+        """Go `steps` slices on."""
+        self.go_to_slice(self._store.state.slice_index + steps)
+
+    def go_to_slice(self, index: int) -> None:
+        """Go to a slice; stops at the ends."""
+        state = self._store.state
+        if state.source is None:
+            return
+        index = int(np.clip(index, 0, state.source.n_slices - 1))
+        crosshair = state.crosshair
+        if crosshair is not None:
+            crosshair = voxel_in_slice(crosshair, index, state.source.slice_axis)
+        self._store.update(slice_index=index, crosshair=crosshair)
+
+    def fit(self) -> None:
+        """Show the whole head again."""
+        source = self._store.state.source
+        if source is not None and self._plane is not None:
+            self._shell.fit(_foreground(source, self._plane))
+
+    # what the state demands --------------------------------------------------------------------
+
+    def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
+        if old.source is not new.source:
+            self._new_source(old, new)
+        rescaled = old.model is not new.model
+        if rescaled or old.source is not new.source or differs(old, new, "slice_index"):
+            self._show_slice(self._panes.source, new.source, new)
+        if (
+            rescaled
+            or old.source is not new.source
+            or old.reference_on_grid is not new.reference_on_grid
+            or differs(old, new, "slice_index")
+        ):
+            self._show_slice(self._panes.acquired, new.reference_on_grid, new)
+        self._show_frame(old, new)
+        self._show_words(new)
+        self._show_levels(old, new)
+        self._show_readout(old, new)
+        self._show_numbers(new)
+        self._show_curve(new)
+
+    def _new_source(self, old: ViewerState, new: ViewerState) -> None:
+        source = new.source
+        self._shell.show_workspace(source is not None)
+        if source is None:
+            self._plane = None
+            return
+        if old.source is None or not source.same_grid(old.source) or self._plane is None:
+            self._plane = SlicePlane(
+                source.affine, source.shape, source.slice_axis, source.orientation_stated
+            )
+            for pane in self._every_pane():
+                pane.set_plane(self._plane)
+            self._shell.fit(_foreground(source, self._plane))
+
+    def _every_pane(self) -> tuple[PaneView, ...]:
+        panes = self._panes
+        return (panes.source, panes.synthesised, panes.acquired, panes.error)
+
+    def _show_slice(self, pane: PaneView, scan: Scan | None, state: ViewerState) -> None:
+        scale = state.scale
+        if scan is None or scale is None or self._plane is None:
+            pane.set_image(None, "")
+            return
+        index, axis = state.slice_index, self._plane.axis
+        if index < scan.shape[axis]:
+            pane.set_image(self._plane.to_display(scale.to_model(scan.slice(index, axis))))
+
+    def _show_frame(self, old: ViewerState, new: ViewerState) -> None:
+        frame = new.current_frame
+        if frame is not old.current_frame or new.refusal != old.refusal:
+            shown = frame is not None and not new.refusal and self._plane is not None
+            picture = self._plane.to_display(frame.synthesised) if shown else None
+            self._panes.synthesised.set_image(
+                picture, "" if shown else resolve(new).synthesised.message
+            )
+        error = None if new.refusal else new.current_error
+        if error is not (None if old.refusal else old.current_error):
+            self._panes.error.set_error(
+                self._plane.to_display(error) if error is not None and self._plane else None
+            )
+        if differs(old, new, "error_limit"):
+            self._panes.error.set_limit(new.error_limit)
+
+    def _show_words(self, state: ViewerState) -> None:
+        words, before = resolve(state), self._words
+        self._words = words
+        for role in ROLES:
+            mine: PaneWords = getattr(words, role)
+            theirs = None if before is None else getattr(before, role)
+            if mine == theirs:
+                continue
+            pane: PaneView = getattr(self._panes, role)
+            pane.set_words(
+                title=mine.title,
+                lines=list(mine.lines),
+                badges=list(mine.badges),
+                corner=mine.corner,
+                note=mine.note,
+            )
+            if self._is_empty(role, state):
+                pane.set_image(None, mine.message)
+        if before is None or words.model_text != before.model_text:
+            self._shell.set_model(words.model_text)
+        if before is None or words.coverage_sentence != before.coverage_sentence:
+            self._shell.set_coverage_sentence(words.coverage_sentence, words.extrapolating)
+        if before is None or words.table_title != before.table_title:
+            self._table.set_title(words.table_title)
+        if before is None or words.table_note != before.table_note:
+            self._table.set_note(words.table_note)
+
+    def _is_empty(self, role: str, state: ViewerState) -> bool:
+        return {
+            "source": state.source is None,
+            "synthesised": state.current_frame is None or bool(state.refusal),
+            "acquired": state.reference_on_grid is None,
+            "error": False,
+        }[role]
+
+    def _show_levels(self, old: ViewerState, new: ViewerState) -> None:
+        if not differs(old, new, "window", "source_window", "lock_windows", "invert"):
+            return
+        words = resolve(new)
+        for pane, window in (
+            (self._panes.source, words.source_levels),
+            (self._panes.synthesised, words.shared_levels),
+            (self._panes.acquired, words.shared_levels),
+        ):
+            if window is not None:
+                low, high = window.low, window.high
+                pane.set_levels(*((high, low) if new.invert else (low, high)))
+
+    def _show_readout(self, old: ViewerState, new: ViewerState) -> None:
+        if differs(old, new, "annotations"):
+            for pane in self._every_pane():
+                pane.set_labels_visible(new.annotations)
+        source, plane = new.source, self._plane
+        if source is None or plane is None:
+            self._status.set_probe([])
+            return
+        self._shell.set_slices(new.slice_index, source.n_slices)
+        position = None
+        if new.crosshair is not None:
+            col, row, _ = plane.from_voxel(*new.crosshair)
+            position = (col, row)
+        for role in ROLES:
+            pane: PaneView = getattr(self._panes, role)
+            text = value_at(new, role)
+            pane.set_crosshair(position, f"value {text}" if text else "")
+        where = ""
+        if position is not None and source.orientation_stated:
+            where = position_text(plane.to_world(*position, new.slice_index))
+        self._status.set_probe(probe_texts(new, where))
+
+    def _show_numbers(self, state: ViewerState) -> None:
+        numbers = numbers_of(state)
+        if numbers != self._numbers:
+            self._numbers = numbers
+            compared, volume, stale = numbers
+            self._table.set_comparison(compared, volume, stale)
+
+    def _show_curve(self, state: ViewerState) -> None:
+        curve = state.curve
+        if curve is None or curve.request.curve_axis != state.curve_axis:
+            return
+        marker = float(getattr(state.parameters, state.curve_axis))
+        points = acquired_points(state)
+        drawn = (curve, marker, tuple(points), self._words is not None and self._words.extrapolating)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self._plot.set_curve(curve.x, curve.y, marker, points, bool(drawn[-1]))
+
+
+def _foreground(source: Scan, plane: SlicePlane) -> tuple[float, float, float, float]:
+    """Return the box around the head over all slices, mm of the display."""
+    return plane.foreground_mm(plane.to_display(source.mask.any(axis=plane.axis)))
+

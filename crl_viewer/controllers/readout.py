@@ -1,0 +1,104 @@
+"""Values under the crosshair; pure functions of the state."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crl_core.evaluation.metrics import Comparison
+from crl_core.scan import Scan
+from crl_viewer import strings
+from crl_viewer.state.model import ViewerState
+from crl_viewer.state.requests import Voxel
+
+
+def voxel_in_slice(voxel: Voxel, index: int, axis: int) -> Voxel:
+    """Return the same place in another slice."""
+    i, j, k = (index if n == axis else v for n, v in enumerate(voxel))
+    return (i, j, k)
+
+
+def value_at(state: ViewerState, role: str) -> str:
+    """Return the value one pane shows under the crosshair, or an empty text."""
+    value = _value(state, role)
+    if value is None or not np.isfinite(value):
+        return ""
+    if role == "error":
+        return f"{strings.number(value, 1, sign=True)} %"
+    return strings.number(value, 3)
+
+
+def probe_texts(state: ViewerState, where: str) -> list[str]:
+    """Return what the status bar says of the crosshair: position, voxel, every pane's value."""
+    if state.crosshair is None:
+        return []
+    texts = [where] if where else []
+    texts.append("voxel " + ", ".join(str(v) for v in state.crosshair))
+    for role in ("source", "synthesised", "acquired", "error"):
+        value = value_at(state, role)
+        if value:
+            texts.append(f"{role} {value}")
+    return texts
+
+
+def numbers_of(state: ViewerState) -> tuple[Comparison | None, Comparison | None, bool]:
+    """Return the numbers of the slice and of the volume, and whether the former are older.
+
+    Numbers against another reference never show. Those of the slice stay while the next ones are
+    made, marked as older than the picture; those of the volume belong to one setting only.
+    """
+    compared, volume, frame = state.compared, state.volume, state.current_frame
+    reference = state.reference_on_grid
+    if compared is None or reference is None or compared.request.reference is not reference:
+        return None, None, False
+    if volume is not None and (
+        volume.request.reference is not reference
+        or volume.request.parameters != state.parameters
+        or volume.request.sources != state.source_scans
+    ):
+        volume = None
+    stale = frame is None or compared.request.image != frame.request.image
+    return compared.comparison, volume.comparison if volume else None, stale
+
+
+def acquired_points(state: ViewerState) -> list[tuple[float, float]]:
+    """Return (ms, model units) of the acquired scans that lie on the curve at the crosshair.
+
+    These are the scans on the source's grid that agree with the sliders in the other two times.
+    """
+    source, scale, voxel = state.source, state.scale, state.crosshair
+    if source is None or scale is None or voxel is None:
+        return []
+    points = []
+    for scan in state.scans:
+        if scan.parameters is None or not scan.same_grid(source):
+            continue
+        value = getattr(scan.parameters, state.curve_axis)
+        moved = state.parameters.at(**{state.curve_axis: value})
+        if not strings.deviation(moved, scan.parameters):
+            points.append((float(value), _model_value(scan, state)))
+    return sorted(points)
+
+
+def _value(state: ViewerState, role: str) -> float | None:
+    source, voxel = state.source, state.crosshair
+    if source is None or voxel is None or state.scale is None:
+        return None
+    if role == "source":
+        return _model_value(source, state)
+    if role == "acquired":
+        reference = state.reference_on_grid
+        return None if reference is None else _model_value(reference, state)
+    frame = state.current_frame
+    if frame is None or state.refusal or frame.request.index != state.slice_index:
+        return None
+    place = tuple(v for n, v in enumerate(voxel) if n != source.slice_axis)
+    if role == "synthesised":
+        return float(frame.synthesised[place])
+    error = state.current_error
+    return None if error is None else float(error[place])
+
+
+def _model_value(scan: Scan, state: ViewerState) -> float:
+    assert state.scale is not None
+    assert state.crosshair is not None
+    return float(state.scale.to_model(scan.data[state.crosshair]))

@@ -1,0 +1,100 @@
+"""Which intensities are black and white: automatic until dragged, shared where it must be.
+
+The synthesised and the acquired pane always share one window, so that a difference in brightness
+is a difference in signal. Levels never change by themselves while a slider moves.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from crl_core.scan import Scan
+from crl_viewer.state.model import Store, ViewerState, Window
+
+Role = Literal["source", "synthesised", "acquired", "error"]
+
+HEADROOM = 1.02
+"""An automatic window ends this much above the brightest tissue."""
+
+STILL = 0.12
+"""An automatic window within this share of the present one stays as it is."""
+
+
+class WindowsController:
+    """Sets windows from the data when something new is shown, and from the mouse.
+
+    Parameters
+    ----------
+    store
+        The state to watch and change.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._due = False
+        store.changed.connect(self._on_changed)
+
+    def dragged(self, role: Role, horizontal: float, vertical: float) -> None:
+        """Take a window drag in fractions of the pane; right is wider, up is brighter."""
+        state = self._store.state
+        name = _window_name(state, role)
+        window: Window | None = getattr(state, name)
+        if window is not None:
+            self._store.update(**{name: window.dragged(horizontal, vertical), "auto_window": False})
+
+    def reset(self, role: Role) -> None:
+        """Return to the automatic window."""
+        state = self._store.state
+        if _window_name(state, role) == "source_window":
+            self._store.update(source_window=scan_window(state.source, state))
+        else:
+            self._store.update(window=frame_window(state) or state.window, auto_window=True)
+
+    def rested(self) -> None:
+        """Let the shared window follow the next exact frame, unless it was set by hand."""
+        self._due = self._store.state.auto_window
+        self._follow(self._store.state)
+
+    def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
+        rescaled = old.model is not new.model
+        if new.source is not None and (rescaled or old.source is not new.source):
+            self._store.update(source_window=scan_window(new.source, new))
+        compared = new.reference_on_grid
+        if new.auto_window and compared is not None and (
+            rescaled or compared is not old.reference_on_grid
+        ):
+            self._store.update(window=scan_window(compared, new))
+        if old.source is not new.source:
+            self._due = self._due or compared is None
+        self._follow(new)
+
+    def _follow(self, state: ViewerState) -> None:
+        """Set the shared window from a frame that shows the setting the hand let go of."""
+        frame = state.current_frame
+        if not self._due or frame is None or frame.request.parameters != state.parameters:
+            return
+        self._due = False
+        window, now = frame_window(state), self._store.state.window
+        if window is None:
+            return
+        if now is None or now.low != window.low or abs(window.width / now.width - 1) > STILL:
+            self._store.update(window=window)
+
+
+def scan_window(scan: Scan | None, state: ViewerState) -> Window | None:
+    """Return the window from no signal to the 99.5th percentile of an acquired scan."""
+    scale = state.scale
+    if scan is None or scale is None:
+        return None
+    top = (scan.scale.scale - scale.offset) / scale.scale
+    return Window(0.0, max(float(top), 1e-3) * HEADROOM)
+
+
+def frame_window(state: ViewerState) -> Window | None:
+    """Return the same window of the synthesised slice, or None while there is none."""
+    frame = state.current_frame
+    return None if frame is None else Window(0.0, max(frame.foreground_top, 1e-3) * HEADROOM)
+
+
+def _window_name(state: ViewerState, role: Role) -> str:
+    return "source_window" if role == "source" and not state.lock_windows else "window"

@@ -1,0 +1,291 @@
+"""The state of the window: one frozen value, and the store that replaces and announces it.
+
+Nothing here knows Qt. Every change goes through `Store.update`, which emits the old and the new
+value together, so that a listener can see exactly what differs and several fields can change in
+one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from psygnal import Signal
+
+from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
+from crl_core.sequence import PRESETS, SequenceParameters
+from crl_core.trust import TrainingCoverage
+from crl_viewer.state.requests import Axis, Voxel
+from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+
+if TYPE_CHECKING:
+    from crl_core.checkpoint import Card
+
+ModelPhase = Literal["absent", "loading", "ready", "failed"]
+ERROR_LIMITS = (5, 10, 20)
+"""Half widths of the error scale that can be chosen, percent of the range."""
+
+
+@lru_cache(maxsize=4)
+def _minmax(scan: Scan) -> IntensityScale:
+    return IntensityScale.minmax(scan.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which intensities become black and white, in model units.
+
+    Raises
+    ------
+    ValueError
+        When `high` does not lie above `low`.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.high > self.low:
+            raise ValueError(f"a window from {self.low:g} to {self.high:g} is empty")
+
+    @property
+    def width(self) -> float:
+        """Distance from black to white."""
+        return self.high - self.low
+
+    @property
+    def level(self) -> float:
+        """Middle grey."""
+        return (self.high + self.low) / 2
+
+    def dragged(self, horizontal: float, vertical: float) -> Window:
+        """Return the window after a drag given in fractions of the pane's size.
+
+        Right is wider, up (positive `vertical`) is brighter, that is, a lower level. The width
+        follows exponentially, so that dragging there and back ends where it began.
+        """
+        width = float(np.clip(self.width * np.exp(2.0 * horizontal), 1e-4, 1e4))
+        level = self.level - vertical * self.width
+        return Window(level - width / 2, level + width / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the window has to know of a checkpoint.
+
+    Parameters
+    ----------
+    name
+        What the card calls it.
+    path
+        Where it was loaded from.
+    coverage
+        The settings it was trained on; None where its card names none.
+    intensity_rule
+        ``"robust"`` or ``"minmax"``: how source intensities become model units.
+    max_sources
+        How many source images it takes at once.
+    device
+        Where it runs, in words.
+    card
+        The card itself, for exports and the About dialog.
+    sha256
+        Hash of the weights.
+    """
+
+    name: str
+    path: Path
+    coverage: TrainingCoverage | None = None
+    intensity_rule: str = "robust"
+    max_sources: int = 1
+    device: str = "CPU"
+    card: Card | None = field(default=None, compare=False)
+    sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Aligned:
+    """A reference brought onto the grid of a source.
+
+    Parameters
+    ----------
+    scan
+        The reference on the new grid.
+    covered
+        Which of its voxels the reference had measured.
+    """
+
+    scan: Scan
+    covered: BoolArray
+
+
+@dataclass(frozen=True)
+class ViewerState:
+    """Everything that is loaded and chosen at one moment.
+
+    Parameters
+    ----------
+    scans
+        Every loaded acquired scan, in the order of loading.
+    sources
+        Indices into `scans` of what the network reads; the first one defines the grid.
+    reference
+        Index of the acquired scan to compare with, or None.
+    parameters
+        Where the sliders stand.
+    slice_index
+        Slice along the slice axis of the first source.
+    crosshair
+        Voxel of the first source's grid, or None before anything is loaded.
+    window
+        Shared by the synthesised and the acquired pane, model units; None until the first image.
+    source_window
+        Of the source pane while `lock_windows` is off.
+    lock_windows
+        Whether the source pane uses the shared window too.
+    auto_window
+        Whether the shared window follows the image when the sliders come to rest.
+    preset
+        Name of the preset chosen last, even if the sliders have left it since.
+    checkpoint
+        The checkpoint asked for; None for the bundled default.
+    model, model_phase, model_message
+        What is known of the loaded checkpoint, and one line when it is not ready.
+    aligned
+        References brought onto a source's grid, by (reference index, source index).
+    banner
+        One line about the last thing that went wrong, or empty.
+    frame, compared, volume, curve
+        The newest results; see `current_frame` for whether a frame still belongs to the choice.
+    refusal
+        Why the newest request could not be met, or empty.
+    """
+
+    scans: tuple[Scan, ...] = ()
+    sources: tuple[int, ...] = ()
+    reference: int | None = None
+    parameters: SequenceParameters = PRESETS["T2w"]
+    slice_index: int = 0
+    crosshair: Voxel | None = None
+    window: Window | None = None
+    source_window: Window | None = None
+    lock_windows: bool = False
+    auto_window: bool = True
+    invert: bool = False
+    annotations: bool = True
+    error_shown: bool = True
+    gain_matching: bool = False
+    error_limit: int = 10
+    preset: str | None = None
+    checkpoint: Path | None = None
+    model: ModelFacts | None = None
+    model_phase: ModelPhase = "absent"
+    model_message: str = ""
+    aligned: Mapping[tuple[int, int], Aligned] = field(default_factory=lambda: MappingProxyType({}))
+    banner: str = ""
+    curve_axis: Axis = "te"
+    frame: Frame | None = None
+    compared: Compared | None = None
+    volume: VolumeCompared | None = None
+    curve: Curve | None = None
+    refusal: str = ""
+
+    @property
+    def source(self) -> Scan | None:
+        """The first source, whose grid everything is shown on."""
+        return self.scans[self.sources[0]] if self.sources else None
+
+    @property
+    def acquired(self) -> Scan | None:
+        """The reference as it was loaded, on its own grid."""
+        return None if self.reference is None else self.scans[self.reference]
+
+    @property
+    def alignment(self) -> Aligned | None:
+        """How the reference was brought onto the source's grid, or None where it was not."""
+        if self.reference is None or not self.sources:
+            return None
+        return self.aligned.get((self.reference, self.sources[0]))
+
+    @property
+    def reference_on_grid(self) -> Scan | None:
+        """The reference on the grid of the first source, or None while that does not exist."""
+        source, acquired = self.source, self.acquired
+        if source is None or acquired is None:
+            return None
+        if acquired.same_grid(source):
+            return acquired
+        return self.alignment.scan if self.alignment is not None else None
+
+    @property
+    def source_scans(self) -> tuple[Scan, ...]:
+        """What the network reads."""
+        return tuple(self.scans[i] for i in self.sources)
+
+    @property
+    def current_frame(self) -> Frame | None:
+        """The newest frame while it shows the chosen sources and checkpoint, else None.
+
+        It may be of the previous setting or slice for the blink of an eye; its request tells.
+        """
+        frame = self.frame
+        if frame is None or frame.request.checkpoint != self.checkpoint:
+            return None
+        return frame if frame.request.sources == self.source_scans else None
+
+    @property
+    def current_error(self) -> FloatArray | None:
+        """The error map of `current_frame` while it was made against the chosen reference."""
+        frame = self.current_frame
+        if frame is None or frame.request.reference is not self.reference_on_grid:
+            return None
+        return frame.error
+
+    @property
+    def scale(self) -> IntensityScale | None:
+        """How intensities of the first source map to model units under the loaded model."""
+        source = self.source
+        if source is None:
+            return None
+        if self.model is not None and self.model.intensity_rule == "minmax":
+            return _minmax(source)
+        return source.scale
+
+
+class Store:
+    """Holds the current `ViewerState` and announces each replacement.
+
+    Attributes
+    ----------
+    changed
+        Emitted with (old, new) after each update that changes something.
+    """
+
+    changed = Signal(ViewerState, ViewerState, reemission="queued")
+
+    def __init__(self, state: ViewerState | None = None) -> None:
+        self._state = state or ViewerState()
+
+    @property
+    def state(self) -> ViewerState:
+        """The current value."""
+        return self._state
+
+    def update(self, **changes: Any) -> None:
+        """Replace fields; listeners hear once, and only when something differs."""
+        old = self._state
+        new = replace(old, **changes)
+        if new == old:
+            return
+        self._state = new
+        self.changed.emit(old, new)
+
+
+def differs(old: ViewerState, new: ViewerState, *names: str) -> bool:
+    """Return whether any of the named fields differs."""
+    return any(getattr(old, name) != getattr(new, name) for name in names)

@@ -1,0 +1,225 @@
+"""Turn what is chosen into what is to be done and shown; pure functions, no Qt.
+
+`render_request` says what the worker has to compute, `resolve` what every pane has to say.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from crl_core.scan import Scan
+from crl_core.sequence import SequenceParameters
+from crl_viewer import strings
+from crl_viewer.state.model import ModelFacts, ViewerState, Window
+from crl_viewer.state.requests import RenderRequest
+
+Tone = Literal["accent", "warn", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class PaneWords:
+    """What stands around one image."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    badges: tuple[tuple[str, Tone], ...] = ()
+    corner: str = ""
+    note: tuple[str, Tone] | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewModel:
+    """Everything a window shows that follows from the state alone."""
+
+    source: PaneWords
+    synthesised: PaneWords
+    acquired: PaneWords
+    error: PaneWords
+    source_levels: Window | None
+    shared_levels: Window | None
+    slice_text: str
+    n_slices: int
+    deviation: str
+    table_title: str
+    table_note: str
+    coverage_sentence: str
+    extrapolating: bool
+    model_text: str
+
+
+def render_request(
+    state: ViewerState, generation: int, *, issued: float | None = None
+) -> RenderRequest:
+    """Return the work that brings the window up to date with `state`."""
+    usable = all(state.scans[i].parameters is not None for i in state.sources)
+    return RenderRequest(
+        generation=generation,
+        sources=state.source_scans if usable else (),
+        reference=state.reference_on_grid,
+        parameters=state.parameters,
+        index=state.slice_index,
+        checkpoint=state.checkpoint,
+        gain=state.gain_matching,
+        voxel=state.crosshair,
+        curve_axis=state.curve_axis,
+        issued=time.perf_counter() if issued is None else issued,
+        covered=state.alignment.covered if state.alignment is not None else None,
+    )
+
+
+def resolve(state: ViewerState) -> ViewModel:
+    """Return the words and levels that follow from `state`.
+
+    What stands around a picture tells the setting and slice of that very picture, which during a
+    drag may be one step behind the sliders.
+    """
+    source, frame = state.source, state.current_frame
+    shown = frame.request.parameters if frame is not None else state.parameters
+    index = frame.request.index if frame is not None else state.slice_index
+    corner = slice_text(source, state.slice_index)
+    extrapolating = is_extrapolating(state.model, shown)
+    unlike = _deviation(state, shown)
+    return ViewModel(
+        source=_source_words(state, corner),
+        synthesised=_synthesised_words(state, shown, slice_text(source, index), extrapolating),
+        acquired=_acquired_words(state, corner),
+        error=_error_words(state, extrapolating, unlike),
+        source_levels=state.window if state.lock_windows else state.source_window,
+        shared_levels=state.window,
+        slice_text=corner,
+        n_slices=source.n_slices if source else 0,
+        deviation=unlike,
+        table_title=_table_title(state),
+        table_note=_table_note(state),
+        coverage_sentence=_coverage_sentence(state),
+        extrapolating=extrapolating,
+        model_text=_model_text(state),
+    )
+
+
+def is_extrapolating(model: ModelFacts | None, parameters: SequenceParameters) -> bool:
+    """Return whether the model is asked for a setting outside its training coverage."""
+    if model is None or model.coverage is None:
+        return False
+    return not model.coverage.inside(parameters)
+
+
+def slice_text(scan: Scan | None, index: int) -> str:
+    """Write where in the volume the slice lies: ``z 12 / 25``, or nothing for a single slice."""
+    if scan is None or scan.n_slices < 2:
+        return ""
+    return f"{'xyz'[scan.slice_axis]} {index + 1} / {scan.n_slices}"
+
+
+def _source_words(state: ViewerState, corner: str) -> PaneWords:
+    source = state.source
+    if source is None:
+        return PaneWords("Source", message=strings.NO_SOURCE)
+    more = len(state.sources) - 1
+    lines = [source.name, strings.acquired_line(source)]
+    if more:
+        lines.append(f"and {more} more source{'s' if more > 1 else ''}")
+    note = None
+    if source.parameters is None:
+        note = ("TR, TE and TI are needed to synthesise", "warn")
+    elif source.nominal:
+        note = (_doubt(source), "warn")
+    return PaneWords("Source", tuple(lines), corner=corner, note=note)
+
+
+def _synthesised_words(
+    state: ViewerState, shown: SequenceParameters, corner: str, extrapolating: bool
+) -> PaneWords:
+    badges: list[tuple[str, Tone]] = [("SYNTHETIC", "accent")]
+    if extrapolating:
+        badges.append(("EXTRAPOLATING", "warn"))
+    return PaneWords(
+        "Synthesised",
+        (strings.parameters_line(shown),),
+        badges=tuple(badges),
+        corner=corner,
+        message=_synthesised_message(state),
+    )
+
+
+def _synthesised_message(state: ViewerState) -> str:
+    """Return what stands in the pane while there is no image."""
+    if state.model_phase == "failed":
+        return state.model_message
+    if state.source is None:
+        return ""
+    if state.refusal:
+        return state.refusal
+    if any(state.scans[i].parameters is None for i in state.sources):
+        return "Type TR, TE and TI of the source first"
+    return strings.RENDERING if state.model_phase == "ready" else strings.LOADING_MODEL
+
+
+def _acquired_words(state: ViewerState, corner: str) -> PaneWords:
+    acquired = state.acquired
+    if acquired is None:
+        return PaneWords("Acquired", message=strings.NO_REFERENCE if state.source else "")
+    note: tuple[str, Tone] | None = None
+    if state.reference in state.sources:
+        note = (strings.REFERENCE_IS_SOURCE, "text")
+    elif state.alignment is not None:
+        note = (state.alignment.scan.note, "text")
+    elif acquired.note:
+        note = (acquired.note, "text")
+    message = "" if state.reference_on_grid is not None else "Resampling to the source's grid…"
+    lines = (acquired.name, strings.acquired_line(acquired))
+    return PaneWords("Acquired", lines, corner=corner, note=note, message=message)
+
+
+def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWords:
+    if state.reference_on_grid is None:
+        return PaneWords("Error", message="")
+    badges: list[tuple[str, Tone]] = [("SYNTHETIC", "accent")]
+    if extrapolating:
+        badges.append(("EXTRAPOLATING", "warn"))
+    line = "synthesised − acquired"
+    if state.gain_matching:
+        line += ", gain matched"
+    note: tuple[str, Tone] | None = (f"Not like for like: {unlike}", "warn") if unlike else None
+    acquired = state.acquired
+    if note is None and acquired is not None and acquired.parameters is None:
+        note = ("Not like for like: acquired settings not known", "warn")
+    return PaneWords("Error", (line,), badges=tuple(badges), note=note)
+
+
+def _deviation(state: ViewerState, shown: SequenceParameters) -> str:
+    acquired = state.acquired
+    if acquired is None or acquired.parameters is None:
+        return ""
+    return strings.deviation(shown, acquired.parameters)
+
+
+def _doubt(scan: Scan) -> str:
+    kinds = {o.certainty for o in scan.origins.values()}
+    return strings.NOMINAL if "nominal" in kinds else strings.ESTIMATED
+
+
+def _table_title(state: ViewerState) -> str:
+    acquired = state.acquired
+    return f"Against {acquired.name}" if acquired is not None else "Against acquired"
+
+
+def _table_note(state: ViewerState) -> str:
+    if state.reference is None:
+        return strings.NO_REFERENCE
+    return state.compared.comparison.statement if state.compared is not None else ""
+
+
+def _coverage_sentence(state: ViewerState) -> str:
+    if state.model is None or state.model.coverage is None:
+        return ""
+    return state.model.coverage.sentence(state.parameters)
+
+
+def _model_text(state: ViewerState) -> str:
+    if state.model is not None and state.model_phase == "ready":
+        return state.model.name
+    return {"loading": "loading…", "failed": "not loaded"}.get(state.model_phase, "none")

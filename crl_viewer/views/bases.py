@@ -1,0 +1,165 @@
+"""What the controllers ask of the views: setters only, no toolkit.
+
+Controllers are written against these, so that tests can put mocks in place of widgets. What a
+view has to say comes back through its signals, which `crl_viewer.app` wires to the controllers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crl_core.evaluation.metrics import Comparison
+from crl_core.geometry import SlicePlane
+from crl_core.sequence import SequenceParameters
+from crl_core.trust import TrainingCoverage
+
+Image = NDArray[np.float32]
+
+
+class PaneView(Protocol):
+    """One image and the words around it."""
+
+    def set_plane(self, plane: SlicePlane) -> None:
+        """Choose the geometry of what follows."""
+
+    def set_image(self, image: Image | None, message: str = "") -> None:
+        """Show a picture in display orientation, or a message in its place."""
+
+    def set_levels(self, low: float, high: float) -> None:
+        """Choose which intensities are black and white."""
+
+    def set_words(
+        self,
+        *,
+        title: str,
+        lines: Sequence[str],
+        badges: Sequence[tuple[str, str]],
+        corner: str,
+        note: tuple[str, str] | None,
+    ) -> None:
+        """Write the words in the margin."""
+
+    def set_crosshair(self, position: tuple[float, float] | None, value_text: str = "") -> None:
+        """Place the crosshair at (col, row)."""
+
+    def set_menu(self, entries: Sequence[str], current: int | None) -> None:
+        """Offer a choice beside the title."""
+
+    def set_labels_visible(self, visible: bool) -> None:
+        """Show or hide all words but sides and badges."""
+
+
+class ErrorView(PaneView, Protocol):
+    """The pane of the signed error."""
+
+    def set_error(self, percent: Image | None) -> None:
+        """Show an error map in display orientation, NaN where not judged."""
+
+    def set_limit(self, percent: int) -> None:
+        """Choose the half width of the scale."""
+
+
+class ParameterView(Protocol):
+    """Sliders or pad."""
+
+    def set_parameters(self, parameters: SequenceParameters) -> None:
+        """Move the handles without announcing it."""
+
+    def set_acquired(self, acquired: Sequence[tuple[str, SequenceParameters]]) -> None:
+        """Mark the acquired settings."""
+
+    def set_coverage(self, coverage: TrainingCoverage | None) -> None:
+        """Shade what the model was trained on."""
+
+
+class SlidersView(ParameterView, Protocol):
+    """The three sliders and the line below them."""
+
+    def set_reference(self, label: str | None, parameters: SequenceParameters | None) -> None:
+        """Name the acquired setting that can be snapped to."""
+
+
+class PresetsView(Protocol):
+    """The preset chips."""
+
+    def set_current(self, name: str | None, moved_away: bool) -> None:
+        """Mark a chip as chosen, or as left."""
+
+
+class TableView(Protocol):
+    """The table of metrics."""
+
+    def set_title(self, title: str) -> None:
+        """Say what is compared with."""
+
+    def set_comparison(
+        self, in_slice: Comparison | None, in_volume: Comparison | None, stale: bool = False
+    ) -> None:
+        """Show the numbers; dimmed where older than the image."""
+
+    def set_note(self, note: str) -> None:
+        """State mask, range and gain."""
+
+
+class PlotView(Protocol):
+    """The signal curve."""
+
+    def set_curve(
+        self,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        marker_x: float,
+        acquired: Sequence[tuple[float, float]] = (),
+        extrapolating: bool = False,
+    ) -> None:
+        """Draw the network's signal and the acquired points."""
+
+
+class StatusView(Protocol):
+    """The line at the bottom."""
+
+    def set_engine(self, text: str, ready: bool) -> None:
+        """Name the device, or what is going on."""
+
+    def set_timing(self, milliseconds: float | None) -> None:
+        """Time from the last event to the painted picture."""
+
+    def set_probe(self, texts: Sequence[str]) -> None:
+        """Position and values under the crosshair."""
+
+
+class ShellView(Protocol):
+    """The window around everything."""
+
+    def show_workspace(self, shown: bool) -> None:
+        """Show the panes, or the welcome page."""
+
+    def set_banner(self, text: str) -> None:
+        """Show one line about what went wrong; empty hides it."""
+
+    def set_notice(self, text: str) -> None:
+        """Tell something in passing on the status line."""
+
+    def set_model(self, text: str) -> None:
+        """Name the model in the top bar."""
+
+    def set_coverage_sentence(self, text: str, warn: bool) -> None:
+        """Say where the setting lies among the trained ones."""
+
+    def fit(self, foreground: tuple[float, float, float, float]) -> None:
+        """Show the box (x, y, width, height in mm of the display) with a margin."""
+
+    def set_slices(self, index: int, count: int) -> None:
+        """Tell the slice position."""
+
+    def ask_about(
+        self, name: str, *, parameters: bool, volumes: int, answer: Callable[..., None]
+    ) -> None:
+        """Ask for TR, TE, TI or a volume without blocking; `answer(parameters, volume)`."""
+
+    def on_painted(self, call: Callable[[], None]) -> None:
+        """Call once the synthesised pane has been painted."""

@@ -1,0 +1,1 @@
+"""Work that must not run on the GUI thread: rendering and reading files."""

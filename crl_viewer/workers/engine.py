@@ -1,0 +1,309 @@
+"""What happens on the rendering thread: load, render, compare, and the slow rest when all is quiet.
+
+The engine imports torch only when the first checkpoint is asked for, on the worker thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crl_core.errors import CRLError
+from crl_core.evaluation.error_map import ErrorMap
+from crl_core.evaluation.metrics import compare, least_squares_gain, reference_peak
+from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
+from crl_core.sequence import TE_RANGE, TI_RANGE, TR_RANGE, SequenceParameters
+from crl_viewer.state.model import ModelFacts
+from crl_viewer.state.requests import Axis, RenderRequest
+from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+from crl_viewer.workers import events
+from crl_viewer.workers.latest import Newer
+
+COMPARE_EVERY = 0.12
+"""While frames keep coming, the numbers are made at most this often, seconds."""
+
+CURVE_POINTS = 24
+
+
+class Synthesis(Protocol):
+    """What the engine uses of `crl_core.synthesis.Synthesizer`."""
+
+    @property
+    def scale(self) -> IntensityScale:
+        """Scale of the first source."""
+
+    def set_sources(self, scans: Sequence[Scan]) -> None:
+        """Choose what the network reads."""
+
+    def render_slice(self, parameters: SequenceParameters, index: int) -> FloatArray:
+        """Return one slice in model units."""
+
+    def render_volume(
+        self, parameters: SequenceParameters, *, cancelled: Callable[[], bool] | None = None
+    ) -> FloatArray:
+        """Return the volume in model units."""
+
+    def render_points(
+        self, parameters_list: Sequence[SequenceParameters], index: int, i: int, j: int
+    ) -> NDArray[np.float32]:
+        """Return the signal of one voxel at many settings."""
+
+
+Opener = Callable[[Path | None, Callable[[str], None]], tuple[Synthesis, ModelFacts]]
+"""Loads a checkpoint (None: the bundled one); gets a function for notices."""
+
+Emit = Callable[[events.Event], None]
+
+
+class Engine:
+    """Serves requests on the worker thread; see `workers.latest.LatestWins`.
+
+    Parameters
+    ----------
+    emit
+        Takes what is to be reported; may be called from the worker thread only.
+    opener
+        How a checkpoint becomes a synthesizer.
+    """
+
+    def __init__(self, emit: Emit, opener: Opener) -> None:
+        self._emit = emit
+        self._opener = opener
+        self._synthesizer: Synthesis | None = None
+        self._tried: tuple[Path | None] | None = None
+        self._sources: tuple[Scan, ...] = ()
+        self._rendered: tuple[object, ...] | None = None
+        self._image: FloatArray | None = None
+        self._shown: tuple[object, ...] | None = None
+        self._numbers_sent = False
+        self._compared_at = 0.0
+        self._peak_of: tuple[tuple[Scan, Scan] | None, float] = (None, 1.0)
+        self._volume_done: tuple[object, ...] | None = None
+        self._curve_done: tuple[object, ...] | None = None
+
+    def work(self, request: RenderRequest, newer: Newer) -> None:
+        """Render one slice and compare it; report a refusal as one line."""
+        synthesizer = self._loaded(request.checkpoint)
+        if synthesizer is None or not request.sources:
+            return
+        shown = (request.image, request.reference, request.gain)
+        if shown == self._shown and self._numbers_sent:
+            return
+        try:
+            request.parameters.check_order()
+            frame = self._frame(synthesizer, request)
+        except CRLError as refusal:
+            self._rendered = self._shown = None
+            self._emit(events.Refused(request, str(refusal)))
+            return
+        self._emit(frame)
+        self._shown, self._numbers_sent = shown, request.reference is None
+        now = time.perf_counter()
+        if request.reference is not None and (
+            not newer() or now - self._compared_at > COMPARE_EVERY
+        ):
+            self._compared_at, self._numbers_sent = now, True
+            self._emit(self._compared(synthesizer, request, frame))
+
+    def rest(self, request: RenderRequest, newer: Newer) -> None:
+        """Make the signal curve and the numbers of the volume; stop when something newer waits."""
+        synthesizer = self._synthesizer
+        if synthesizer is None or not request.sources:
+            return
+        try:
+            self._curve(synthesizer, request)
+            if not newer():
+                self._volume(synthesizer, request, newer)
+        except CRLError as refusal:
+            self._emit(events.Refused(request, str(refusal)))
+
+    def export(self, request: RenderRequest, facts: ModelFacts, path: Path) -> None:
+        """Render the volume and write it with its provenance; to be run as an errand."""
+        from crl_core.io.export import save_synthetic
+
+        synthesizer = self._loaded(request.checkpoint)
+        if synthesizer is None or facts.card is None:
+            return
+        self._choose(synthesizer, request)
+        self._rendered = None
+        try:
+            request.parameters.check_order()
+            volume = synthesizer.render_volume(request.parameters)
+            save_synthetic(
+                volume,
+                request.sources[0],
+                path,
+                request.parameters,
+                facts.card,
+                synthesizer.scale,
+                sources=request.sources,
+                overwrite=True,
+            )
+        except CRLError as refusal:
+            self._emit(events.ExportFailed(str(refusal)))
+            return
+        self._emit(events.Exported(path))
+
+    def _loaded(self, checkpoint: Path | None) -> Synthesis | None:
+        """Return the synthesizer of `checkpoint`, loading it at most once, even if refused."""
+        if self._tried == (checkpoint,):
+            return self._synthesizer
+        self._tried = (checkpoint,)
+        self._synthesizer = None
+        self._rendered = self._shown = self._volume_done = self._curve_done = None
+        self._sources = ()
+        self._emit(events.ModelLoading(checkpoint))
+        try:
+            synthesizer, facts = self._opener(checkpoint, self._notice)
+        except CRLError as refusal:
+            self._emit(events.ModelFailed(checkpoint, str(refusal)))
+            return None
+        self._synthesizer = synthesizer
+        self._emit(events.ModelReady(checkpoint, facts))
+        return synthesizer
+
+    def _notice(self, text: str) -> None:
+        self._emit(events.Notice(text))
+
+    def _frame(self, synthesizer: Synthesis, request: RenderRequest) -> Frame:
+        image = self._render(synthesizer, request)
+        mask = _judged(request)
+        error, gain = None, 1.0
+        if request.reference is not None:
+            acquired, peak = self._acquired(synthesizer, request.reference, request)
+            if request.gain:
+                gain = least_squares_gain(image, acquired, mask)
+            error = ErrorMap.signed(image, acquired, mask, peak, gain).percent
+        return Frame(request, image, error, gain, reference_peak(image, mask))
+
+    def _render(self, synthesizer: Synthesis, request: RenderRequest) -> FloatArray:
+        if self._rendered == request.image and self._image is not None:
+            return self._image
+        self._choose(synthesizer, request)
+        self._image = synthesizer.render_slice(request.parameters, request.index)
+        self._rendered = request.image
+        return self._image
+
+    def _choose(self, synthesizer: Synthesis, request: RenderRequest) -> None:
+        if self._sources != request.sources:
+            synthesizer.set_sources(list(request.sources))
+            self._sources = request.sources
+
+    def _acquired(
+        self, synthesizer: Synthesis, reference: Scan, request: RenderRequest
+    ) -> tuple[FloatArray, float]:
+        """Return the reference's slice and its peak, both in model units."""
+        scale = synthesizer.scale
+        axis = request.sources[0].slice_axis
+        acquired = scale.to_model(reference.slice(request.index, axis))
+        return acquired, self._peak(reference, request) / scale.scale
+
+    def _peak(self, reference: Scan, request: RenderRequest) -> float:
+        """Return the full range of the reference in its own unit, from the whole volume."""
+        key = (reference, request.sources[0])
+        if self._peak_of[0] != key:
+            self._peak_of = (key, reference_peak(reference.data, _judged_volume(request)))
+        return self._peak_of[1]
+
+    def _compared(
+        self, synthesizer: Synthesis, request: RenderRequest, frame: Frame
+    ) -> Compared:
+        assert request.reference is not None
+        acquired, peak = self._acquired(synthesizer, request.reference, request)
+        numbers = compare(frame.synthesised, acquired, _judged(request), peak)
+        return Compared(request, numbers, peak)
+
+    def _volume(self, synthesizer: Synthesis, request: RenderRequest, newer: Newer) -> None:
+        source, reference = request.sources[0], request.reference
+        key = (request.checkpoint, request.sources, reference, request.parameters)
+        if reference is None or source.n_slices < 2 or self._volume_done == key:
+            return
+        volume = synthesizer.render_volume(request.parameters, cancelled=newer)
+        if volume is None or newer():
+            return
+        acquired = synthesizer.scale.to_model(reference.data)
+        peak = self._peak(reference, request) / synthesizer.scale.scale
+        numbers = compare(
+            volume, acquired, _judged_volume(request), peak, slice_axis=source.slice_axis
+        )
+        self._volume_done = key
+        self._emit(VolumeCompared(request, numbers))
+
+    def _curve(self, synthesizer: Synthesis, request: RenderRequest) -> None:
+        if request.voxel is None:
+            return
+        others = request.parameters.at(**{request.curve_axis: 1.0})
+        key = (request.scene, others, request.voxel, request.curve_axis)
+        if self._curve_done == key:
+            return
+        along = curve_values(request.curve_axis)
+        every = [request.parameters.at(**{request.curve_axis: float(v)}) for v in along]
+        playable = [p.tr >= p.ti + p.te for p in every]
+        x = along[playable]
+        settings = [p for p, good in zip(every, playable, strict=True) if good]
+        if not settings:
+            return
+        i, j = in_slice(request.voxel, request.sources[0].slice_axis)
+        y = synthesizer.render_points(settings, request.index, i, j)
+        self._curve_done = key
+        self._emit(Curve(request, x, np.asarray(y, dtype=float)))
+
+
+def curve_values(axis: Axis) -> NDArray[np.float64]:
+    """Return the settings along which a signal curve is drawn, ms; logarithmic for TR and TE."""
+    if axis == "ti":
+        return np.concatenate([[0.0], np.geomspace(100.0, TI_RANGE[1], CURVE_POINTS - 1)])
+    low, high = TR_RANGE if axis == "tr" else TE_RANGE
+    return np.geomspace(low, high, CURVE_POINTS)
+
+
+def in_slice(voxel: tuple[int, int, int], axis: int) -> tuple[int, int]:
+    """Return the two array indices of a voxel inside its slice."""
+    i, j = (v for n, v in enumerate(voxel) if n != axis)
+    return i, j
+
+
+def _judged(request: RenderRequest) -> BoolArray:
+    """Return where the slice is compared: the head mask of the source, where measured."""
+    return np.take(_judged_volume(request), request.index, axis=request.sources[0].slice_axis)
+
+
+def _judged_volume(request: RenderRequest) -> BoolArray:
+    mask = request.sources[0].mask
+    return mask if request.covered is None else mask & request.covered
+
+
+def open_synthesizer(
+    checkpoint: Path | None, notice: Callable[[str], None]
+) -> tuple[Synthesis, ModelFacts]:
+    """Load a checkpoint and put it on the best device there is.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is damaged, unsafe or unknown.
+    """
+    from crl_core.checkpoint import default_checkpoint, load_checkpoint
+
+    from crl_core.synthesis import Synthesizer
+
+    loaded = load_checkpoint(checkpoint or default_checkpoint())
+    synthesizer = Synthesizer(loaded, notice=notice)
+    card = loaded.card
+    facts = ModelFacts(
+        name=card.name,
+        path=loaded.path,
+        coverage=card.coverage,
+        intensity_rule=card.intensity_rule,
+        max_sources=loaded.model.max_sources,
+        device=synthesizer.device_name,
+        card=card,
+        sha256=card.sha256,
+    )
+    return synthesizer, facts
+
