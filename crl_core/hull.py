@@ -72,8 +72,8 @@ class Hull:
     @staticmethod
     def _prepare(corners: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         base, edges = corners[:, 0], corners[:, 1:] - corners[:, :1]
-        inverse = np.linalg.pinv(edges.transpose(0, 2, 1)).astype(np.float64)
-        return base, edges, inverse
+        gram = edges @ edges.transpose(0, 2, 1)
+        return base, edges, np.linalg.pinv(gram, hermitian=True).astype(np.float64)
 
     def signed(self, where: FloatArray) -> FloatArray:
         """Return the distance of coordinates (n, 3) to the hull, negative inside it."""
@@ -91,10 +91,16 @@ class Hull:
 
     def _to_faces(self, flat: FloatArray) -> FloatArray:
         best = np.full(len(flat), np.inf)
+        lengths = (flat**2).sum(axis=1)[:, None]
         for base, edges, inverse in self._faces:
-            away = flat[:, None, :] - base
-            weights = np.einsum("fer,nfr->nfe", inverse, away)
-            met = (weights >= -1e-9).all(axis=2) & (weights.sum(axis=2) <= 1 + 1e-9)
-            apart = np.linalg.norm(away - np.einsum("nfe,fer->nfr", weights, edges), axis=2)
-            best = np.minimum(best, np.where(met, apart, np.inf).min(axis=1))
-        return best
+            count, within, rank = edges.shape
+            squared = lengths - 2 * flat @ base.T + (base**2).sum(axis=1)
+            if within:
+                along = flat @ edges.reshape(-1, rank).T - (edges @ base[:, :, None]).ravel()
+                along = along.reshape(-1, count, within)
+                weights = (along[:, :, None, :] * inverse).sum(axis=3)
+                met = (weights >= -1e-9).all(axis=2) & (weights.sum(axis=2) <= 1 + 1e-9)
+                squared = np.where(met, squared - (weights * along).sum(axis=2), np.inf)
+            best = np.minimum(best, squared.min(axis=1))
+        apart: FloatArray = np.sqrt(np.maximum(best, 0.0))
+        return apart

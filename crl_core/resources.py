@@ -18,7 +18,7 @@ _CHECKOUT = Path(__file__).parent.parent / "resources"
 def resource_root() -> Path:
     """Return the folder that holds ``checkpoints/``, ``demo/`` and the rest."""
     for folder in (_PACKAGED, _CHECKOUT):
-        if (folder / "checkpoints").is_dir():
+        if (folder / "demo").is_dir():
             return folder
     raise InputError(
         "the program's own data are missing", path=_PACKAGED, remedy="Install the program again"

@@ -107,7 +107,8 @@ class Scan:
     def slice(self, index: int, axis: int | None = None) -> FloatArray:
         """Return one slice as a 2-D view, the remaining axes in array order."""
         axis = self.slice_axis if axis is None else axis
-        return np.take(self.data, index, axis=axis)
+        plane: FloatArray = np.take(self.data, index, axis=axis)
+        return plane
 
     @cached_property
     def mask(self) -> BoolArray:
@@ -128,7 +129,7 @@ class Scan:
 
     def with_parameters(self, parameters: SequenceParameters, origin: Origin) -> Scan:
         """Return the same scan with its parameters replaced, all with one origin."""
-        origins = {name: origin for name in ("tr", "te", "ti")}
+        origins = dict.fromkeys(("tr", "te", "ti"), origin)
         return replace(self, parameters=parameters, origins=origins)
 
     def same_grid(self, other: Scan, tolerance_mm: float = 1e-3) -> bool:

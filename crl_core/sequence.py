@@ -90,8 +90,12 @@ class SequenceParameters:
             return self.te
         return max(self.te, self.echo_spacing * self.echo_train_length)
 
-    def at(self, tr: float | None = None, te: float | None = None, ti: float | None = None,
-           ) -> SequenceParameters:
+    def at(
+        self,
+        tr: float | None = None,
+        te: float | None = None,
+        ti: float | None = None,
+    ) -> SequenceParameters:
         """Return the same sequence with some of the three times changed."""
         return replace(
             self,
@@ -137,7 +141,8 @@ def parse_parameters(text: str) -> SequenceParameters:
         raise ParameterError(
             f"'{text}' is not TR,TE,TI", remedy="Give two or three numbers in ms, as in 8000,100,0"
         )
-    return SequenceParameters(*values)
+    tr, te, ti = (*values, 0.0)[:3]
+    return SequenceParameters(tr, te, ti)
 
 
 PAPER_SEQUENCES: Mapping[int, SequenceParameters] = MappingProxyType(

@@ -122,11 +122,24 @@ def _icon(name: str, palette_name: str) -> QIcon:
 
 
 def pixmap(name: str, colour: QColor, size: int = SIZE, ratio: float = 1.0) -> QPixmap:
-    """Draw one icon in one colour at `size` logical pixels."""
+    """Draw one icon in one colour at `size` logical pixels.
+
+    Raises
+    ------
+    KeyError
+        For a name that is not in `names()`.
+    """
+    return _drawn(name, colour.rgba(), size, ratio)
+
+
+@cache
+def _drawn(name: str, rgba: int, size: int, ratio: float) -> QPixmap:
+    colour = QColor.fromRgba(rgba)
+    renderer = _renderer(name, colour.name())
     drawn = QPixmap(QSize(size, size) * ratio)
     drawn.fill(Qt.GlobalColor.transparent)
     painter = QPainter(drawn)
-    _renderer(name, colour.name()).render(painter, QRectF(0, 0, size * ratio, size * ratio))
+    renderer.render(painter, QRectF(0, 0, size * ratio, size * ratio))
     painter.end()
     drawn.setDevicePixelRatio(ratio)
     if colour.alpha() < 255:

@@ -6,8 +6,9 @@ order TR TE TI.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from crl_core.card import Card
 from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters
 
@@ -115,3 +116,34 @@ def listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def card_groups(card: Card) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what a model card says, as headings with (name, value) rows."""
+    size = "the scan's own grid" if card.in_plane_mm is None else f"{card.in_plane_mm:g} mm"
+    first = [("Preset", card.preset), ("Trained at", size), ("Intensities", card.intensity_rule)]
+    trained = [parameters_line(p) for p in card.coverage.points]
+    settings = [(str(n), line) for n, line in enumerate(trained, start=1)]
+    groups = [
+        ("Network", first),
+        ("Training", _rows(card.training)),
+        ("Measured", _rows(card.metrics)),
+        ("Trained settings", settings),
+    ]
+    return [(heading, rows) for heading, rows in groups if rows]
+
+
+def _rows(values: Mapping[str, object], before: str = "") -> list[tuple[str, str]]:
+    """Flatten nested plain values into rows."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{before}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += _rows(value, f"{name}, ")
+        elif isinstance(value, float):
+            rows.append((name, f"{value:.4g}".replace("-", _MINUS)))
+        elif isinstance(value, list | tuple):
+            rows.append((name, ", ".join(str(v) for v in value)))
+        else:
+            rows.append((name, str(value)))
+    return rows

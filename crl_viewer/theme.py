@@ -64,8 +64,15 @@ def _palette(name: str, *colours: str) -> Palette:
 
 def _dimmed(colour: QColor, ground: QColor, share: float) -> QColor:
     """Mix `share` of a colour into a ground."""
-    pairs = zip(colour.getRgb()[:3], ground.getRgb()[:3], strict=True)
-    return QColor(*(round(c * share + g * (1 - share)) for c, g in pairs))
+
+    def mixed(over: int, under: int) -> int:
+        return round(over * share + under * (1 - share))
+
+    return QColor(
+        mixed(colour.red(), ground.red()),
+        mixed(colour.green(), ground.green()),
+        mixed(colour.blue(), ground.blue()),
+    )
 
 
 DARK = _palette(
@@ -142,7 +149,7 @@ def apply_theme(app: QApplication, name: str) -> None:
     palette = PALETTES[name]
     _load_fonts()
     _state.palette = palette
-    if app.style().name() != "fusion":
+    if not app.styleSheet():
         app.setStyle("Fusion")
     app.setPalette(_qt_palette(palette))
     app.setFont(font(12))

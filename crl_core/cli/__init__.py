@@ -15,11 +15,11 @@ from types import TracebackType
 import typer
 
 from crl_core import __version__
-from crl_core.cli.evaluate import evaluate
-from crl_core.cli.inspect import inspect
-from crl_core.cli.simulate import simulate
-from crl_core.cli.synth import synth
-from crl_core.cli.train import train
+from crl_core.cli.evaluating import evaluate
+from crl_core.cli.inspecting import inspect
+from crl_core.cli.simulating import simulate
+from crl_core.cli.synthesising import synth
+from crl_core.cli.training import train
 from crl_core.errors import CRLError
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from crl_core.errors import CheckpointError, ParameterError
+from crl_core.errors import CheckpointError, InputError, ParameterError
 from crl_core.sequence import SequenceParameters, parse_parameters
 
 Progress = Callable[[int, int], None]
@@ -51,6 +51,33 @@ def find_checkpoint(given: str | None) -> Path:
             remedy=f"Name a checkpoint file or one of {', '.join(sorted(bundled)) or 'ours'}",
         )
     return Path(given)
+
+
+def refuse_missing(paths: Sequence[Path]) -> None:
+    """Refuse files and folders that are not there, before anything is written.
+
+    Raises
+    ------
+    InputError
+        Naming the first that is missing.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError("does not exist", path=path, remedy="Check the name and the folder")
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a ``--device`` this computer does not have, as wrong usage."""
+    if device is None:
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise typer.BadParameter(
+            f"'{device}' cannot be used on this computer", param_hint="--device"
+        ) from error
 
 
 @contextmanager

@@ -15,7 +15,10 @@ def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A scan or a checkpoint.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a scan or a checkpoint is: parameters and where each was read."""
+    """Tell what a scan or a checkpoint is.
+
+    For a scan: TR, TE and TI and where each was read.
+    """
     from crl_core.io.inspect import describe
 
     found = describe(file)
@@ -29,7 +32,7 @@ def _rows(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in found.items():
         name = prefix + key.replace("_", " ")
-        if key.endswith(("_origin", "_certainty")):
+        if key.endswith(("_origin", "_certainty")) or value == "":
             continue
         if f"{key}_origin" in found:
             rows.append((name.removesuffix(" ms"), _parameter(key, value, found)))

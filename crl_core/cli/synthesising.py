@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from crl_core.cli.common import find_checkpoint, notice, parse_option, progress_bar
+from crl_core.cli.common import check_device, find_checkpoint, notice, parse_option, progress_bar
 from crl_core.errors import OutputError, ParameterError
 from crl_core.sequence import SequenceParameters
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def synth(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="Scans of one person, NIfTI.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Scans of one person, NIfTI.")
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="OUT.nii.gz, or a folder for several contrasts.")
@@ -76,6 +76,7 @@ def _run(
     from crl_core.io.export import save_synthetic
     from crl_core.synthesis import Synthesizer
 
+    check_device(device)
     loaded = load_checkpoint(checkpoint)
     synthesizer = Synthesizer(loaded, device=device, notice=notice)
     synthesizer.set_sources(scans)

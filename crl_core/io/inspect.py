@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import aff2axcodes
+from nibabel import orientations
 
 from crl_core.io import ImageFile
+from crl_core.scan import Scan
 
 CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt")
 
@@ -41,6 +42,17 @@ def describe(path: str | Path) -> dict[str, Any]:
     return describe_scan(path)
 
 
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """Describe a checkpoint from its card; weights are read and checked too."""
+    from crl_core.checkpoint import load_checkpoint, read_card
+
+    found: dict[str, Any] = {"kind": "checkpoint", "path": str(path)}
+    if path.suffix.lower() == ".json":
+        return found | read_card(path).as_dict()
+    checkpoint = load_checkpoint(path)
+    return found | {"n_parameters": checkpoint.model.n_parameters} | checkpoint.card.as_dict()
+
+
 def describe_scan(path: Path) -> dict[str, Any]:
     """Describe a NIfTI image; the voxels are read too, so that damage shows."""
     file = ImageFile.read(path)
@@ -53,7 +65,7 @@ def describe_scan(path: Path) -> dict[str, Any]:
         "shape": list(scan.shape),
         "volumes": read.count,
         "voxel_size_mm": [round(size, 6) for size in scan.voxel_size],
-        "orientation": "".join(aff2axcodes(scan.affine)) if scan.orientation_stated else None,
+        "orientation": _orientation(scan),
         "slices": scan.n_slices,
         "slice_axis": "xyz"[scan.slice_axis],
         "intensity_range": [float(np.min(scan.data)), float(np.max(scan.data))],
@@ -66,3 +78,9 @@ def describe_scan(path: Path) -> dict[str, Any]:
         found[f"{key}_certainty"] = None if origin is None else origin.certainty
     found["note"] = scan.note
     return found
+
+
+def _orientation(scan: Scan) -> str | None:
+    """Letters of the ends the axes run to, such as ``RAS``; None where that is a guess."""
+    letters: Any = orientations.aff2axcodes
+    return "".join(letters(scan.affine)) if scan.orientation_stated else None

@@ -120,7 +120,7 @@ def read(path: str | Path, volume: int | None = None) -> Volume:
     try:
         with _opened(source) as stream, LoggingOutputSuppressor(), np.errstate(all="ignore"):
             image = _read_header(stream, source)
-            count = _check_declared(image.header, source)
+            count = _check_declared(image, source)
             index = _choose(volume, count, source)
             affine, stated = _geometry(image.header, source)
             raw = _voxels(image, index)
@@ -220,16 +220,16 @@ def _read_header(stream: BinaryIO, path: Path) -> Any:
     return kind.from_file_map({"header": holder, "image": holder}, keep_file_open=True)
 
 
-def _check_declared(header: Any, path: Path) -> int:
+def _check_declared(image: Any, path: Path) -> int:
     """Compare what the header declares with what the file can hold; return the volumes."""
-    shape = tuple(int(n) for n in header.get_data_shape())
+    shape = tuple(int(n) for n in image.header.get_data_shape())
     if len(shape) < 2 or min(shape) < 1:
         raise InputError(
             f"declares an image of {_times(shape)} voxels",
             path=path,
             remedy="Name a 2-D, 3-D or 4-D image",
         )
-    dtype = header.get_data_dtype()
+    dtype = image.header.get_data_dtype()
     if dtype.fields is not None or dtype.kind == "V":
         raise InputError(
             "holds colours (RGB), not intensities",
@@ -245,7 +245,7 @@ def _check_declared(header: Any, path: Path) -> int:
     size = path.stat().st_size
     with path.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
-    held = size * _DEFLATE_LIMIT if compressed else size - int(header["vox_offset"])
+    held = size * _DEFLATE_LIMIT if compressed else size - int(image.dataobj.offset)
     if needed > held:
         raise InputError(
             f"declares {_times(shape)} voxels ({needed} bytes), more than its {size} bytes hold: "

@@ -39,9 +39,7 @@ class CRL(nn.Module, ABC):
         return {n: p.default for n, p in signature.parameters.items() if n != "self"}
 
     @abstractmethod
-    def encode(
-        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
-    ) -> Features:
+    def encode(self, images: Tensor, parameters: Tensor, present: Tensor | None = None) -> Features:
         """Encode the acquired scans.
 
         Parameters

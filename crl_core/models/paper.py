@@ -97,9 +97,7 @@ class PaperCRL(CRL):
         out: Tensor = image + self.attention(image, token)
         return out
 
-    def encode(
-        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
-    ) -> Features:
+    def encode(self, images: Tensor, parameters: Tensor, present: Tensor | None = None) -> Features:
         """See `CRL.encode`; takes one source."""
         check_single(images)
         return {"common": self._attend(self.encoder(images), parameters[:, 0])}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (the field's usual name)
+from torch.nn import functional as F
 
 from crl_core.models.base import CRL, Features
 from crl_core.models.codes import N_TISSUE_BASIS, reference_gain, signed_mz, tissue_basis_code
@@ -82,7 +83,7 @@ class PlusCRL(CRL):
         self.source_code = _code_mlp(code_width)
         self.stem = nn.Conv2d(1, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(FilmBlock(w, code_width) for w in widths)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.merge = nn.ModuleList(nn.Conv2d(a + b, a, 3, padding=1) for a, b in pairs)
         self.up_blocks = nn.ModuleList(FilmBlock(w, code_width) for w in widths)
@@ -104,9 +105,7 @@ class PlusCRL(CRL):
         assert self.correction.bias is not None
         nn.init.zeros_(self.correction.bias)
 
-    def encode(
-        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
-    ) -> Features:
+    def encode(self, images: Tensor, parameters: Tensor, present: Tensor | None = None) -> Features:
         """See `CRL.encode`; H and W of any size (padded inside)."""
         b, s, h, w = images.shape
         if s > self.max_sources:
@@ -170,7 +169,8 @@ def physics_signal(maps: Tensor, parameters: Tensor) -> Tensor:
     tissue = signed_mz(tr, te, ti, t1) * torch.exp(-te / t2)
     t1_fluid = torch.full_like(te, _FLUID_T1)
     free = signed_mz(tr, te, ti, t1_fluid) * torch.exp(-te / _FLUID_T2)
-    return pd * (tissue + fluid * (free - tissue))
+    signal: Tensor = pd * (tissue + fluid * (free - tissue))
+    return signal
 
 
 def _code_mlp(width: int) -> nn.Sequential:
@@ -219,4 +219,5 @@ def _fuse(level: Tensor, weight: Tensor) -> Tensor:
     if s == 1:
         return level
     split = level.unflatten(0, (b, s))
-    return (split * weight[:, :, None, None, None].to(level.dtype)).sum(dim=1)
+    fused: Tensor = (split * weight[:, :, None, None, None].to(level.dtype)).sum(dim=1)
+    return fused

@@ -71,11 +71,11 @@ class RatioCRL(CRL):
             out: Tensor = self.codemapping_mlp(authors_code(parameters))
             return out
         # exp of a bounded number: between 1/20 and 20, never near zero.
-        return torch.exp(3.0 * torch.tanh(self.codemapping_mlp(tissue_basis_code(parameters)) / 3.0))
+        return torch.exp(
+            3.0 * torch.tanh(self.codemapping_mlp(tissue_basis_code(parameters)) / 3.0)
+        )
 
-    def encode(
-        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
-    ) -> Features:
+    def encode(self, images: Tensor, parameters: Tensor, present: Tensor | None = None) -> Features:
         """See `CRL.encode`; takes one source."""
         check_single(images)
         features = self.encoder(images)

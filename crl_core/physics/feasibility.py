@@ -71,21 +71,25 @@ def _impossible(p: SequenceParameters, protocol: Protocol) -> list[Finding]:
     spacing = p.echo_spacing or protocol.echo_spacing
     # Half an echo spacing of grace: the spacing itself is assumed unless the scan states it.
     if p.te < 0.5 * spacing:
-        found.append(Finding("impossible", "te",
-                             f"TE {p.te:g} is shorter than one echo, {spacing:g} ms"))
+        found.append(
+            Finding("impossible", "te", f"TE {p.te:g} is shorter than one echo, {spacing:g} ms")
+        )
     train = _stated_train(p)
     if train is not None and p.te > train + 0.5 * spacing:
-        found.append(Finding("impossible", "te",
-                             f"TE {p.te:g} is beyond the last echo, at {train:g} ms"))
+        found.append(
+            Finding("impossible", "te", f"TE {p.te:g} is beyond the last echo, at {train:g} ms")
+        )
     if 0 < p.ti < MIN_TI:
-        found.append(Finding("impossible", "ti",
-                             f"TI {p.ti:g} is too short to play: {MIN_TI:g} ms or off"))
+        found.append(
+            Finding("impossible", "ti", f"TI {p.ti:g} is too short to play: {MIN_TI:g} ms or off")
+        )
     need = p.ti + max(p.last_echo_time, p.te) + protocol.overhead
     if p.tr < need:
         what = f"TI {p.ti:g} and the last echo" if p.inverted else "the last echo"
         verb = "need" if p.inverted else "needs"
-        found.append(Finding("impossible", "tr",
-                             f"TR {p.tr:g} is too short: {what} {verb} {need:.0f} ms"))
+        found.append(
+            Finding("impossible", "tr", f"TR {p.tr:g} is too short: {what} {verb} {need:.0f} ms")
+        )
     return found
 
 
@@ -93,18 +97,25 @@ def _unwise(p: SequenceParameters, protocol: Protocol) -> list[Finding]:
     found: list[Finding] = []
     concatenations = n_concatenations(p, protocol)
     if concatenations > 3:
-        found.append(Finding("warning", "tr",
-                             f"{concatenations} concatenations for {protocol.slices} slices"))
+        found.append(
+            Finding(
+                "warning", "tr", f"{concatenations} concatenations for {protocol.slices} slices"
+            )
+        )
     minutes = scan_time(p, protocol) / 60
     if minutes > 10:
         found.append(Finding("warning", "tr", f"about {minutes:.0f} min of scanning"))
     assumed = protocol.echo_train_length * (p.echo_spacing or protocol.echo_spacing)
     if _stated_train(p) is None and p.te > assumed:
-        found.append(Finding("warning", "te",
-                             f"TE {p.te:g} needs a longer train than the {assumed:.0f} ms assumed"))
+        found.append(
+            Finding(
+                "warning",
+                "te",
+                f"TE {p.te:g} needs a longer train than the {assumed:.0f} ms assumed",
+            )
+        )
     if p.te > 200:
-        found.append(Finding("warning", "te",
-                             "beyond two T2 of brain the image nears the noise"))
+        found.append(Finding("warning", "te", "beyond two T2 of brain the image nears the noise"))
     return found
 
 

@@ -118,7 +118,10 @@ def draw_table(
     """
     rows = []
     for t in tissues(field_strength):
-        row = [rng.triangular(lo, mid, hi) if hi > lo else mid for lo, mid, hi in (t.pd, t.t1, t.t2)]
+        row = [
+            rng.triangular(low, usual, high) if high > low else usual
+            for low, usual, high in (t.pd, t.t1, t.t2)
+        ]
         rows.append(row)
     table = np.array(rows, dtype=np.float32)
     spread = wide * rng.uniform(-1.0, 1.0, size=table.shape).astype(np.float32)

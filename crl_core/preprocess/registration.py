@@ -80,9 +80,7 @@ class Similarity:
         moving = np.asarray(image, dtype=np.float32)
         fixed = _shape(moving) if shape is None else shape
         linear, offset = self.matrix(fixed, _shape(moving))
-        return np.asarray(
-            ndimage.affine_transform(moving, linear, offset, fixed, order=order)
-        )
+        return np.asarray(ndimage.affine_transform(moving, linear, offset, fixed, order=order))
 
     def __str__(self) -> str:
         return (

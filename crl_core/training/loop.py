@@ -20,6 +20,7 @@ from crl_core.io.atomic import atomic_path
 from crl_core.models import CRL, build_model
 from crl_core.training.config import TrainingConfig
 from crl_core.training.events import Event, Finished, Saved, Skipped, Started, Stepped, Validated
+from crl_core.training.finish import write_checkpoint
 from crl_core.training.objective import TensorBatch, loss_of_step
 from crl_core.training.sampling import Batch, Sampler
 from crl_core.training.validation import validate
@@ -77,7 +78,7 @@ class Run:
         tensors = TensorBatch.of(batch, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             loss, parts = loss_of_step(self.model, tensors, self.step, self.config)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         usable = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
         if usable:
@@ -211,9 +212,22 @@ def train(
     finally:
         batches.close()
         run.save()
+    model = run.averaged_model()
+    metrics: dict[str, float] = {}
     if validation is not None:
-        yield Validated(run.step, validate(run.averaged_model(), validation, config))
-    yield Finished(run.step, run.folder / STATE)
+        metrics = validate(model, validation, config)
+        yield Validated(run.step, metrics)
+    path = write_checkpoint(
+        model,
+        config,
+        folder,
+        data=sampler.describe(),
+        coverage=sampler.coverage(),
+        step=run.step,
+        seconds=run.seconds,
+        metrics={"validation PSNR, dB": metrics},
+    )
+    yield Finished(run.step, path)
 
 
 def _step_event(run: Run, loss: float, parts: dict[str, float], counted: bool) -> Event:

@@ -18,8 +18,9 @@ from crl_core.errors import InputError
 from crl_core.physics.subjects import Realism, Tissues, acquire, draw_decay, draw_maps
 from crl_core.physics.tissues import draw_table
 from crl_core.scan import FloatArray, Scan, Subject
-from crl_core.sequence import PAPER_SEQUENCES, TE_RANGE, SequenceParameters
+from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.training.config import TrainingConfig
+from crl_core.trust import MAX_POINTS, ParameterBox, TrainingCoverage
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Sampler(Protocol):
         """Say in one sentence what the data are."""
         ...
 
+    def coverage(self) -> TrainingCoverage:
+        """Return the part of the parameter space that batches come from."""
+        ...
+
 
 class DigitalSampler:
     """Fresh digital subjects in every step.
@@ -79,6 +84,14 @@ class DigitalSampler:
     def describe(self) -> str:
         """Say what the data are."""
         return f"digital subjects simulated from {len(self.anatomies)} anatomies"
+
+    def coverage(self) -> TrainingCoverage:
+        """Return the neighbourhood of the named sequences, or the box of random ones."""
+        c = self.config
+        points = tuple(PAPER_SEQUENCES[n] for n in c.sequences)
+        held = tuple(p for n, p in PAPER_SEQUENCES.items() if n not in c.sequences)
+        box = RANDOM_BOX if c.random_sequences > 0 else None
+        return TrainingCoverage(points=points, box=box, held_out=held)
 
     def batch(self, step: int, progress: float) -> Batch:
         """Simulate the batch of a step; two crops share a subject to share its cost."""
@@ -112,10 +125,12 @@ class DigitalSampler:
         field_strength = float(rng.choice([1.5, 3.0, 3.0]))
         anatomy = self.anatomies[rng.integers(len(self.anatomies))]
         slab = random_slab(rng, anatomy)
+        while np.count_nonzero(slab) < 0.08 * slab.size:  # beside the head, or hardly in it
+            slab = random_slab(rng, anatomy)
         maps = draw_maps(rng, slab, draw_table(rng, field_strength, wide=wide), realism)
         decay = draw_decay(rng, realism)
         protocols = [self._protocol(rng, ramp) for _ in range(c.contrasts)]
-        head = (slab > 0).any(axis=0)
+        head = np.asarray((slab > 0).any(axis=0))
         images, scales = [], []
         for protocol in protocols:
             noisy = replace(realism, noise=realism.noise * float(rng.uniform(0.6, 1.6)))
@@ -150,19 +165,33 @@ class DigitalSampler:
         )
 
 
+RANDOM_BOX = ParameterBox(
+    tr=(350.0, 16_000.0), te=(7.0, 255.0), ti=(40.0, 4500.0), no_inversion=True
+)
+"""The part of the parameter space that random sequences fill."""
+
+
 def random_sequence(rng: np.random.Generator) -> SequenceParameters:
-    """Draw TR, TE and TI over the whole space the sliders span; half without inversion."""
-    te = float(np.exp(rng.uniform(np.log(7.0), np.log(TE_RANGE[1] * 0.85))))
-    tr = float(np.exp(rng.uniform(np.log(350.0), np.log(16_000.0))))
-    tr = max(tr, te + 120.0)
+    """Draw TR, TE and TI from `RANDOM_BOX`; half without inversion."""
+    assert RANDOM_BOX.ti is not None
+    te = _log_uniform(rng, *RANDOM_BOX.te)
+    tr = max(_log_uniform(rng, *RANDOM_BOX.tr), te + 120.0)
     ti = 0.0
     if rng.random() < 0.5:
         tr = max(tr, 900.0 + te)
-        ti = float(np.exp(rng.uniform(np.log(40.0), np.log(min(4500.0, tr - te - 100.0)))))
-    train = int(rng.integers(1, 20))
+        shortest, longest = RANDOM_BOX.ti
+        ti = _log_uniform(rng, shortest, min(longest, tr - te - 100.0))
     return SequenceParameters(
-        tr, te, ti, echo_spacing=float(rng.uniform(8.0, 13.0)), echo_train_length=train
+        tr,
+        te,
+        ti,
+        echo_train_length=int(rng.integers(1, 20)),
+        echo_spacing=float(rng.uniform(8.0, 13.0)),
     )
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = 208) -> Tissues:
@@ -225,14 +254,15 @@ def _small_rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def _random_window(
-    rng: np.random.Generator, mask: FloatArray, crop: int
-) -> tuple[slice, slice]:
+def _random_window(rng: np.random.Generator, mask: FloatArray, crop: int) -> tuple[slice, slice]:
     """Choose a window around a random point of the head."""
     points = np.argwhere(mask > 0)
     centre = points[rng.integers(len(points))] if len(points) else np.array(mask.shape) // 2
-    starts = [int(np.clip(c - crop // 2, 0, n - crop)) for c, n in zip(centre, mask.shape, strict=True)]
-    return slice(starts[0], starts[0] + crop), slice(starts[1], starts[1] + crop)
+    top, left = (
+        int(np.clip(middle - crop // 2, 0, size - crop))
+        for middle, size in zip(centre, mask.shape, strict=True)
+    )
+    return slice(top, top + crop), slice(left, left + crop)
 
 
 def _turn(image: FloatArray, flip: NDArray[np.int64]) -> FloatArray:
@@ -288,9 +318,7 @@ class SubjectSampler:
         Mixed into the seed.
     """
 
-    def __init__(
-        self, subjects: Sequence[Subject], config: TrainingConfig, split: int = 0
-    ) -> None:
+    def __init__(self, subjects: Sequence[Subject], config: TrainingConfig, split: int = 0) -> None:
         self.config = config
         self.split = split
         self.subjects = [_prepared(s, config.crop) for s in subjects]
@@ -298,6 +326,12 @@ class SubjectSampler:
     def describe(self) -> str:
         """Say what the data are."""
         return f"{len(self.subjects)} subjects read from files"
+
+    def coverage(self) -> TrainingCoverage:
+        """Return the settings the subjects were acquired with."""
+        triples = {tuple(row.tolist()) for s in self.subjects for row in s.parameters}
+        points = tuple(SequenceParameters(t[0], t[1], t[2]) for t in sorted(triples))
+        return TrainingCoverage(points=points[:MAX_POINTS])
 
     def batch(self, step: int, progress: float) -> Batch:
         """Cut the batch of a step; subjects with few scans repeat some."""

@@ -132,6 +132,7 @@ class DisplayController:
             )
             for pane in self._every_pane():
                 pane.set_plane(self._plane)
+                pane.set_scale_bar(source.orientation_stated)
             self._shell.fit(_foreground(source, self._plane))
 
     def _every_pane(self) -> tuple[PaneView, ...]:
@@ -246,10 +247,11 @@ class DisplayController:
             return
         marker = float(getattr(state.parameters, state.curve_axis))
         points = acquired_points(state)
-        drawn = (curve, marker, tuple(points), self._words is not None and self._words.extrapolating)
+        outside = self._words is not None and self._words.extrapolating
+        drawn = (curve, marker, tuple(points), outside)
         if drawn != self._drawn:
             self._drawn = drawn
-            self._plot.set_curve(curve.x, curve.y, marker, points, bool(drawn[-1]))
+            self._plot.set_curve(curve.x, curve.y, marker, points, outside)
 
 
 def _foreground(source: Scan, plane: SlicePlane) -> tuple[float, float, float, float]:

@@ -267,7 +267,8 @@ class ScansController:
             return
         if old.source is new.source and old.acquired is new.acquired:
             return
-        source, acquired, key = new.source, new.scans[new.reference], (new.reference, new.sources[0])
+        source, acquired = new.source, new.scans[new.reference]
+        key = (new.reference, new.sources[0])
         self._loader.submit(lambda: _align(acquired, source), partial(self._aligned, key, acquired))
 
     def _aligned(

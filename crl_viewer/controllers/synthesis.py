@@ -53,6 +53,7 @@ class SynthesisController:
         self._clock = clock
         self._generations = count(1)
         self._newest: RenderRequest | None = None
+        self._ready_from = 0
         store.changed.connect(self._on_changed)
 
     def start(self) -> None:
@@ -72,10 +73,13 @@ class SynthesisController:
             Takes the request to the worker thread.
         """
         state = self._store.state
-        if state.model is None or state.source is None or state.source.parameters is None:
+        source = state.source
+        ready = state.model is not None and state.model_phase == "ready"
+        if not ready or source is None or source.parameters is None:
             self._store.update(banner="There is nothing to export yet. Open a scan first.")
             return
         self._shell.set_notice(f"Writing {path.name}…")
+        assert state.model is not None
         send(render_request(state, next(self._generations)), state.model, path)
 
     def on_event(self, event: events.Event) -> None:
@@ -106,21 +110,24 @@ class SynthesisController:
         before = self._store.state.frame
         if before is not None and before.request.generation > frame.request.generation:
             return
-        asked = frame.request.issued
-        self._shell.on_painted(
-            lambda: self._status.set_timing(1000 * (self._clock() - asked))
-        )
+        # A request that had to wait for the network to load says nothing about an update.
+        if frame.request.generation > self._ready_from:
+            asked = frame.request.issued
+            self._shell.on_painted(
+                lambda: self._status.set_timing(1000 * (self._clock() - asked))
+            )
         self._store.update(frame=frame, refusal="")
 
     def _take_model(self, event: events.ModelEvent) -> None:
         if event.path != self._store.state.checkpoint:
             return
         match event:
-            case events.ModelLoading():
+            case events.ModelLoading(facts=known):
                 self._status.set_engine("Loading the network", ready=False)
-                self._store.update(model=None, model_phase="loading", model_message="")
+                self._store.update(model=known, model_phase="loading", model_message="")
             case events.ModelReady(facts=facts):
                 self._status.set_engine(facts.device, ready=True)
+                self._ready_from = self._newest.generation if self._newest is not None else 0
                 self._store.update(model=facts, model_phase="ready", model_message="")
             case events.ModelFailed(message=message):
                 self._status.set_engine("No network", ready=False)

@@ -35,12 +35,18 @@ class WindowsController:
         store.changed.connect(self._on_changed)
 
     def dragged(self, role: Role, horizontal: float, vertical: float) -> None:
-        """Take a window drag in fractions of the pane; right is wider, up is brighter."""
+        """Take a window drag in fractions of the pane; right is wider, down raises the level."""
         state = self._store.state
         name = _window_name(state, role)
         window: Window | None = getattr(state, name)
         if window is not None:
             self._store.update(**{name: window.dragged(horizontal, vertical), "auto_window": False})
+
+    def chosen(self, role: Role, low: float, high: float) -> None:
+        """Take a window picked from a region."""
+        if high > low:
+            name = _window_name(self._store.state, role)
+            self._store.update(**{name: Window(low, high), "auto_window": False})
 
     def reset(self, role: Role) -> None:
         """Return to the automatic window."""

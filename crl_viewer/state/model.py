@@ -24,7 +24,7 @@ from crl_viewer.state.requests import Axis, Voxel
 from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
 
 if TYPE_CHECKING:
-    from crl_core.checkpoint import Card
+    from crl_core.card import Card
 
 ModelPhase = Literal["absent", "loading", "ready", "failed"]
 ERROR_LIMITS = (5, 10, 20)
@@ -66,11 +66,11 @@ class Window:
     def dragged(self, horizontal: float, vertical: float) -> Window:
         """Return the window after a drag given in fractions of the pane's size.
 
-        Right is wider, up (positive `vertical`) is brighter, that is, a lower level. The width
-        follows exponentially, so that dragging there and back ends where it began.
+        Right is wider, down (positive `vertical`) raises the level, so that up is brighter. The
+        width follows exponentially, so that dragging there and back ends where it began.
         """
         width = float(np.clip(self.width * np.exp(2.0 * horizontal), 1e-4, 1e4))
-        level = self.level - vertical * self.width
+        level = self.level + vertical * self.width
         return Window(level - width / 2, level + width / 2)
 
 
@@ -178,7 +178,6 @@ class ViewerState:
     auto_window: bool = True
     invert: bool = False
     annotations: bool = True
-    error_shown: bool = True
     gain_matching: bool = False
     error_limit: int = 10
     preset: str | None = None

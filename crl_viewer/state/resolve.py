@@ -210,7 +210,10 @@ def _table_title(state: ViewerState) -> str:
 def _table_note(state: ViewerState) -> str:
     if state.reference is None:
         return strings.NO_REFERENCE
-    return state.compared.comparison.statement if state.compared is not None else ""
+    if state.compared is None:
+        return ""
+    numbers = state.compared.comparison
+    return f"{numbers.mask_name} · range 0–{numbers.peak:.3g} · gain: least squares"
 
 
 def _coverage_sentence(state: ViewerState) -> str:
@@ -220,6 +223,6 @@ def _coverage_sentence(state: ViewerState) -> str:
 
 
 def _model_text(state: ViewerState) -> str:
-    if state.model is not None and state.model_phase == "ready":
+    if state.model is not None and state.model_phase != "failed":
         return state.model.name
     return {"loading": "loading…", "failed": "not loaded"}.get(state.model_phase, "none")

@@ -52,6 +52,9 @@ class PaneView(Protocol):
     def set_labels_visible(self, visible: bool) -> None:
         """Show or hide all words but sides and badges."""
 
+    def set_scale_bar(self, visible: bool) -> None:
+        """Draw a scale bar, or none where the size of a pixel is a guess."""
+
 
 class ErrorView(PaneView, Protocol):
     """The pane of the signed error."""

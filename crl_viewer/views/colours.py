@@ -1,4 +1,4 @@
-"""The colours of the error map.
+"""From numbers to colours: the grey of an image, and the colours of the error map.
 
 Negative differences are blue, positive ones orange, and lightness grows with the size of the
 difference on both sides. No difference is a dark grey, so that it is never mistaken for the
@@ -64,3 +64,16 @@ def signed_picture(percent: NDArray[np.float32], limit: float) -> NDArray[np.uin
     picture = signed_table()[position.astype(np.int16) + half]
     picture[outside] = BLACK
     return picture
+
+
+def windowed(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """Map intensities to grey, `low` to black and `high` to white; NaN becomes black."""
+    span = high - low
+    if span == 0:
+        span = 1e-12
+    with np.errstate(over="ignore"):
+        grey = (image - np.float32(low)) * np.float32(255.0 / span)
+    np.fmax(grey, 0, out=grey)
+    np.fmin(grey, 255, out=grey)
+    grey += np.float32(0.5)
+    return np.ascontiguousarray(grey).astype(np.uint8)

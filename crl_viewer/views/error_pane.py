@@ -12,6 +12,7 @@ from crl_viewer import theme
 from crl_viewer.views.camera import Camera, fitting_scale
 from crl_viewer.views.colours import N_COLOURS, signed_picture, signed_table
 from crl_viewer.views.overlay import (
+    COMPACT_WIDTH,
     MARGIN,
     MINUS,
     TINY_WIDTH,
@@ -102,11 +103,17 @@ class ErrorPane(ImagePane):
         return [(self._value_text, "text2")] if self._crosshair is not None else []
 
     def _bar_inset(self) -> float:
-        """Width taken by the bar, its numbers and its title, beyond the margin."""
+        """Width taken beyond the margin by bar, numbers and title.
+
+        In a narrow pane the title does not count, for it stands higher than the letter.
+        """
         metrics = QFontMetricsF(theme.font(11))
         if self.width() < TINY_WIDTH:
             return BAR_WIDTH + _GAP
-        return max(metrics.horizontalAdvance(BAR_TITLE), 52) + 14
+        numbers = BAR_WIDTH + _GAP + metrics.horizontalAdvance("+2.5") + _GAP
+        if self.width() < COMPACT_WIDTH:
+            return numbers
+        return max(metrics.horizontalAdvance(BAR_TITLE) + 14, numbers)
 
     def _paint_bar(self, painter: QPainter) -> None:
         bar = self.bar_rect()

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QMenu, QSizePolicy, QWidget
 from crl_core.geometry import SlicePlane
 from crl_viewer import theme
 from crl_viewer.views.camera import Camera
+from crl_viewer.views.colours import windowed
 from crl_viewer.views.gestures import GestureArea
 from crl_viewer.views.overlay import (
     MARGIN,
@@ -229,8 +230,7 @@ class ImagePane(GestureArea):
             action.setChecked(number == self._menu_current)
             action.setData(number)
         menu.triggered.connect(lambda action: self.menuChosen.emit(action.data()))
-        at = self._menu_area.bottomLeft().toPoint()
-        menu.popup(self.mapToGlobal(at))
+        menu.popup(self.mapToGlobal(self._menu_area.bottomLeft().toPoint()))
 
     # Pixels
 
@@ -282,8 +282,7 @@ class ImagePane(GestureArea):
                 self._paint_crosshair(painter)
         painter.drawPixmap(0, 0, self._words_pixmap())
         if self._image is not None and self._words.visible and self.width() >= TINY_WIDTH:
-            live = self._live_pixmap()
-            painter.drawPixmap(0, self.height() - _live_height(), live)
+            painter.drawPixmap(0, self.height() - _live_height(), self._live_pixmap())
         if self._rubber is not None:
             painter.setPen(theme.ON_IMAGE.accent)
             painter.drawRect(self._rubber)
@@ -305,9 +304,7 @@ class ImagePane(GestureArea):
         if self._smooth and min(box.width() / cols, box.height() / rows) * ratio < _REDUCED:
             size = (box.size() * ratio).toSize().expandedTo(QSize(1, 1))
             aspect, mode = Qt.AspectRatioMode, Qt.TransformationMode
-            picture = picture.scaled(
-                size, aspect.IgnoreAspectRatio, mode.SmoothTransformation
-            )
+            picture = picture.scaled(size, aspect.IgnoreAspectRatio, mode.SmoothTransformation)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._smooth)
         painter.drawImage(box, picture)
 
@@ -335,11 +332,10 @@ class ImagePane(GestureArea):
         if layer is None or layer.devicePixelRatio() != ratio:
             shown = self._image is not None and self._scale_bar and self.plane is not None
             self._words.mm_per_pixel = self.mm_per_pixel if shown else None
-            layer = blank_layer(QSizeF(self.size()), ratio)
+            self._words_layer = layer = blank_layer(QSizeF(self.size()), ratio)
             painter = QPainter(layer)
             self._paint_words(painter)
             painter.end()
-            self._words_layer = layer
         return layer
 
     def _paint_words(self, painter: QPainter) -> None:
@@ -403,16 +399,3 @@ class ImagePane(GestureArea):
 def _live_height() -> int:
     """Height of the layer that holds window and value, pixels."""
     return round(52 * theme.text_scale())
-
-
-def windowed(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """Map intensities to grey, `low` to black and `high` to white; NaN becomes black."""
-    span = high - low
-    if span == 0:
-        span = 1e-12
-    with np.errstate(over="ignore"):
-        grey = (image - np.float32(low)) * np.float32(255.0 / span)
-    np.fmax(grey, 0, out=grey)
-    np.fmin(grey, 255, out=grey)
-    grey += np.float32(0.5)
-    return np.ascontiguousarray(grey).astype(np.uint8)

@@ -124,7 +124,10 @@ class PaneGrid(QWidget):
         if layout not in LAYOUTS:
             raise ValueError(f"there is no layout {layout}, only {', '.join(LAYOUTS)}")
         self._layout = layout
+        was_alone = self._alone is not None
         self._rearrange(None)
+        if was_alone:
+            self.maximisedChanged.emit(None)
 
     def layout_name(self) -> str:
         """Return the arrangement of the panes."""

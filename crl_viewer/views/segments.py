@@ -68,7 +68,7 @@ class Chip(QAbstractButton):
 
     def sizeHint(self) -> QSize:
         """Return the space of the words and the padding around them."""
-        padding = 4 if self._kind == "words" else 20
+        padding = 10 if self._kind == "words" else 20
         extra = 14 if self._chevron else 0
         return QSize(round(width_of(self.text()) + padding + extra + 0.5), HEIGHT)
 
@@ -112,7 +112,7 @@ class Chip(QAbstractButton):
         painter.setFont(theme.font(12, 500))
         words = QRectF(self.rect())
         if self._chevron:
-            words.adjust(2, 0, -14, 0)
+            words.adjust(0, 0, -14, 0)
         align = Qt.AlignmentFlag.AlignCenter
         painter.drawText(words, int(align | Qt.TextFlag.TextSingleLine), self.text())
         if self._chevron:
@@ -122,7 +122,7 @@ class Chip(QAbstractButton):
         pen = QPen(painter.pen().color(), 1.25)
         pen.setCapStyle(Qt.PenCapStyle.RoundCap)
         painter.setPen(pen)
-        x, y = self.width() - 7.0, self.height() / 2.0
+        x, y = self.width() - 9.0, self.height() / 2.0
         points = [QPointF(x - 3.5, y - 1.5), QPointF(x, y + 2), QPointF(x + 3.5, y - 1.5)]
         painter.drawPolyline(points)
 
@@ -240,6 +240,7 @@ class Words(QWidget):
     ) -> None:
         super().__init__(parent)
         self._text, self._px, self._weight, self._tone = text, px, weight, tone
+        self._shorter = ""
         self.setAccessibleName(text)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
@@ -248,10 +249,10 @@ class Words(QWidget):
         """What it says."""
         return self._text
 
-    def set_text(self, text: str) -> None:
-        """Say something else."""
+    def set_text(self, text: str, shorter: str = "") -> None:
+        """Say something else; `shorter` stands in where there is no room for all of it."""
         if text != self._text:
-            self._text = text
+            self._text, self._shorter = text, shorter
             self.setAccessibleName(text)
             self.setToolTip("")
             self.update()
@@ -266,9 +267,10 @@ class Words(QWidget):
         font = theme.font(self._px, self._weight)
         painter.setFont(font)
         painter.setPen(getattr(theme.current(), self._tone))
-        shown = QFontMetricsF(font).elidedText(
-            self._text, Qt.TextElideMode.ElideRight, self.width()
-        )
+        metrics, room = QFontMetricsF(font), self.width()
+        fits = metrics.horizontalAdvance(self._text) <= room
+        wanted = self._text if fits or not self._shorter else self._shorter
+        shown = metrics.elidedText(wanted, Qt.TextElideMode.ElideRight, room)
         if shown != self._text and self.toolTip() != self._text:
             self.setToolTip(self._text)
         middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft

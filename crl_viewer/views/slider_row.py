@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
-    QColor,
     QFocusEvent,
     QKeyEvent,
     QPainter,
     QPaintEvent,
-    QPalette,
     QPen,
     QResizeEvent,
     QWheelEvent,
@@ -34,7 +32,8 @@ _TITLES = {"tr": "Repetition time", "te": "Echo time", "ti": "Inversion time"}
 class ValueField(QLineEdit):
     """The number beside a track.
 
-    The ground is painted by the row, because a style sheet with a border shrinks the text.
+    The ground is painted by the row: a style sheet with a border or padding shrinks the text,
+    and under an application style sheet a palette of its own is ignored.
     """
 
     entered = Signal(str)
@@ -48,9 +47,7 @@ class ValueField(QLineEdit):
         self.setFrame(False)
         self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.setTextMargins(6, 0, 5, 0)
-        palette = QPalette()
-        palette.setColor(QPalette.ColorRole.Base, QColor(0, 0, 0, 0))
-        self.setPalette(palette)
+        self.setStyleSheet("background: transparent;")
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.setAccessibleName(f"{name.upper()} in milliseconds")
         self.returnPressed.connect(self._finish)
@@ -61,14 +58,10 @@ class ValueField(QLineEdit):
         if not (self.hasFocus() and self.isModified()):
             self.setText(text)
 
-    def begin(self, first: str) -> None:
-        """Start typing with a first character, or with the whole value selected."""
+    def begin(self) -> None:
+        """Start typing, with the whole value selected."""
         self.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        if first:
-            self.setText(first)
-            self.setModified(True)
-        else:
-            self.selectAll()
+        self.selectAll()
 
     def _finish(self) -> None:
         if self.isModified():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QKeyEvent,
@@ -56,6 +56,12 @@ MAGNET = 5.0
 SAMPLES = 65
 """Places along the track at which trust is asked for."""
 
+_STEP_KEYS = {
+    Qt.Key.Key_Right: 1,
+    Qt.Key.Key_Up: 1,
+    Qt.Key.Key_Left: -1,
+    Qt.Key.Key_Down: -1,
+}
 _STEPS = {"tr": (1, 2, 5), "te": (1, 3), "ti": ()}
 
 
@@ -102,8 +108,8 @@ class ParameterTrack(QDoubleSlider):
     settled = Signal()
     """A key that moved the handle has been let go, or the wheel has turned a step."""
 
-    typed = Signal(str)
-    """A digit or Return was pressed: the number field should take over."""
+    typed = Signal()
+    """Return was pressed: the number field should take over."""
 
     _IDEAL = 1000.0
 
@@ -248,28 +254,33 @@ class ParameterTrack(QDoubleSlider):
         """Ask for the value `n` steps on."""
         self.asked.emit(stepped(self.name, self._milliseconds, n, coarse, self._scale))
 
+    def event(self, event: QEvent) -> bool:
+        """Claim the keys of a slider before any shortcut of the window gets them."""
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            plain = event.modifiers() & ~Qt.KeyboardModifier.ShiftModifier
+            bare = plain in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+            if bare and Qt.Key(event.key()) in (*_STEP_KEYS, Qt.Key.Key_Home, Qt.Key.Key_End):
+                event.accept()
+                return True
+        return super().event(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Step with the arrows, coarsely with Shift; digits and Return open the field."""
+        """Step with the arrows, coarsely with Shift; Return opens the field."""
         key = Qt.Key(event.key())
         coarse = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-        n = {
-            Qt.Key.Key_Right: 1, Qt.Key.Key_Up: 1, Qt.Key.Key_PageUp: 1,
-            Qt.Key.Key_Left: -1, Qt.Key.Key_Down: -1, Qt.Key.Key_PageDown: -1,
-        }.get(key)  # fmt: skip
+        n = _STEP_KEYS.get(key)
         plain = not event.modifiers() & (
             Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
         )
         if n is not None and plain:
             self._key_moved = True
-            self.step(n, coarse or key in (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown))
+            self.step(n, coarse)
         elif key in (Qt.Key.Key_Home, Qt.Key.Key_End) and plain:
             self._key_moved = True
             bottom = 0.0 if self._scale.off else self._scale.low
             self.asked.emit(bottom if key == Qt.Key.Key_Home else self._scale.high)
-        elif plain and event.text() and event.text() in "0123456789.":
-            self.typed.emit(event.text())
         elif plain and key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2):
-            self.typed.emit("")
+            self.typed.emit()
         else:
             event.ignore()
 
@@ -289,12 +300,13 @@ class ParameterTrack(QDoubleSlider):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         scale = self.scale
         self._paint_track(painter, scale)
-        self._paint_marks(painter, scale)
+        self._paint_acquired(painter, scale)
         if self.name == "ti":
             self._paint_carets(painter, scale)
         else:
             self._paint_numbers(painter, scale)
         self._paint_handle(painter)
+        self._paint_trained(painter, scale)
 
     def _paint_track(self, painter: QPainter, scale: Scale) -> None:
         p = theme.current()
@@ -330,7 +342,7 @@ class ParameterTrack(QDoubleSlider):
         painter.setBrush(p.accent if trusted else Qt.BrushStyle.NoBrush)
         painter.drawEllipse(QPointF(scale.start, MIDDLE), 2.5, 2.5)
 
-    def _paint_marks(self, painter: QPainter, scale: Scale) -> None:
+    def _paint_trained(self, painter: QPainter, scale: Scale) -> None:
         p = theme.current()
         painter.setPen(Qt.PenStyle.NoPen)
         for same in (False, True):
@@ -339,12 +351,15 @@ class ParameterTrack(QDoubleSlider):
             painter.setBrush(dot)
             for value, agrees in self._marks.trained:
                 if agrees == same and (value > 0 or scale.off):
-                    painter.drawEllipse(QPointF(scale.pixel(value), 3.0), 1.75, 1.75)
-        pen = QPen(p.text, 1.25)
-        painter.setPen(pen)
+                    painter.drawEllipse(QPointF(scale.pixel(value), 2.0), 1.75, 1.75)
+
+    def _paint_acquired(self, painter: QPainter, scale: Scale) -> None:
+        p = theme.current()
+        painter.setPen(QPen(p.text, 1.25))
+        end = MIDDLE + (14 if self.name == "ti" else 16)
         for value in self._marks.acquired:
             x = scale.pixel(value)
-            painter.drawLine(QPointF(x, MIDDLE + 9.5), QPointF(x, MIDDLE + 16))
+            painter.drawLine(QPointF(x, MIDDLE + 9.5), QPointF(x, end))
 
     def _paint_numbers(self, painter: QPainter, scale: Scale) -> None:
         painter.setPen(theme.current().text3)
@@ -363,14 +378,14 @@ class ParameterTrack(QDoubleSlider):
         shown = [(n, scale.pixel(v)) for n, v in self._marks.carets if scale.low <= v <= scale.high]
         painter.setPen(QPen(p.text2, 1.1))
         for _, x in shown:
-            y = MIDDLE + 10.5
+            y = MIDDLE + (16 if self._marks.acquired else 11)
             painter.drawPolyline([QPointF(x - 4, y + 4), QPointF(x, y), QPointF(x + 4, y + 4)])
         painter.setPen(p.text3)
         painter.setFont(theme.font(10))
         widths = [width_of(name, 10, 400) for name, _ in shown]
         places = spread([x for _, x in shown], widths, self.width())
         for (name, _), x in zip(shown, places, strict=True):
-            _centred(painter, name, x, self.width())
+            _centred(painter, name, x, self.width(), MIDDLE + 21)
 
     def _paint_handle(self, painter: QPainter) -> None:
         p = theme.current()
@@ -396,11 +411,13 @@ def _hatch(painter: QPainter, box: QRectF, colour: QColor) -> None:
         x += 4.0
 
 
-def _centred(painter: QPainter, text: str, x: float, width: float) -> None:
+def _centred(
+    painter: QPainter, text: str, x: float, width: float, top: float = MIDDLE + 18
+) -> None:
     half = painter.fontMetrics().horizontalAdvance(text) / 2 + 1
     x = min(max(x, half), width - half)
     centre = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextDontClip)
-    painter.drawText(QRectF(x - 30, MIDDLE + 18, 60, 14), centre, text)
+    painter.drawText(QRectF(x - 30, top, 60, 14), centre, text)
 
 
 def spread(centres: Sequence[float], widths: Sequence[float], right: float) -> list[float]:

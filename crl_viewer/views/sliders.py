@@ -9,7 +9,7 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from crl_core.errors import ParameterError
-from crl_core.physics.feasibility import Protocol, scan_time
+from crl_core.physics.feasibility import Finding, Protocol, scan_time
 from crl_core.sequence import PRESETS, SequenceParameters
 from crl_core.trust import TrainingCoverage
 from crl_viewer.formatting import clock, milliseconds, parse_ms
@@ -126,11 +126,13 @@ class ParameterSliders(QWidget):
         """Take a value from the track, stopping at what can be played."""
         self._last = name
         taken = self._spans[name].clamp(value)
-        reason = ""
+        found = None
         if abs(taken - value) > 0.2:
             found = obstacle(self._parameters.at(**{name: value}))
-            reason = found.text + "." if found else ""
-        self.snap_line.set_reason(reason)
+        if found is None:
+            self.snap_line.set_reason("")
+        else:
+            self.snap_line.set_reason(_stopped(name, taken, found, self._parameters), found.text)
         self._take(name, taken)
 
     def _type(self, name: str, text: str) -> None:
@@ -149,7 +151,7 @@ class ParameterSliders(QWidget):
                 raise ParameterError(found.text)
         except ParameterError as error:
             self.rows[name].refuse(str(error))
-            self.snap_line.set_reason(str(error))
+            self.snap_line.set_reason(error.problem, str(error))
             return
         self.snap_line.set_reason("")
         self._take(name, value)
@@ -219,15 +221,29 @@ class ParameterSliders(QWidget):
         label, reference = self._reference or (None, None)
         apart = "" if reference is None else deviation(self._parameters, reference)
         protocol = Protocol()
-        self.snap_line.set_state(label, apart, clock(scan_time(self._parameters, protocol)))
-        self.snap_line.setToolTip(
+        time = clock(scan_time(self._parameters, protocol))
+        tip = (
             f"G moves the sliders to the acquired setting. Scan time assumes "
             f"{protocol.echo_train_length} echoes {protocol.echo_spacing:g} ms apart, "
             f"{protocol.phase_encodes} lines and {protocol.slices} slices."
         )
+        self.snap_line.set_state(label, apart, time, tip)
 
     def _describe(self) -> None:
         """Tell screen readers, at rest only."""
         outside = not self._coverage.inside(self._parameters)
         for row in self.rows.values():
             row.track.describe("extrapolating" if outside else "")
+
+
+def _stopped(name: str, value: float, why: Finding, p: SequenceParameters) -> str:
+    """Say in one short line why a handle goes no further."""
+    limit = f"{name.upper()} stops at {milliseconds(value)} ms"
+    if why.parameter == "te":
+        return f"{limit}: one echo takes as long."
+    if why.parameter == "ti":
+        return f"{limit}: the inversion takes as long."
+    if name == "tr":
+        what = "TI and TE take" if p.inverted else "TE takes"
+        return f"{limit}: {what} as long."
+    return f"{limit}: TR {milliseconds(p.tr)} leaves no more room."

@@ -19,7 +19,7 @@ class SnapLine(QAbstractButton):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._verb = "no acquired setting to snap to"
-        self._label = self._apart = self._reason = self._time = ""
+        self._label = self._apart = self._reason = self._time = self._tip = ""
         self.setEnabled(False)
         self.setFixedHeight(LINE + self.HINT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -35,10 +35,13 @@ class SnapLine(QAbstractButton):
     @property
     def hint_shown(self) -> str:
         """The words on the reserved line."""
-        return self._reason or (f"{self._apart} from {self._label}" if self._apart else "")
+        return self._reason or (f"{self._apart} from acquired" if self._apart else "")
 
-    def set_state(self, label: str | None, apart: str, time: str) -> None:
-        """Say what can be snapped to, how far it is, and how long the scan takes."""
+    def set_state(self, label: str | None, apart: str, time: str, tip: str) -> None:
+        """Say what can be snapped to, how far it is, how long the scan takes and why."""
+        self._tip = tip
+        if not self._reason:
+            self.setToolTip(tip)
         at = label is not None and not apart
         self._verb = (
             "no acquired setting to snap to" if label is None
@@ -50,10 +53,11 @@ class SnapLine(QAbstractButton):
         self.setAccessibleDescription(self._apart)
         self.update()
 
-    def set_reason(self, reason: str) -> None:
-        """Say why a handle stopped; an empty text says nothing."""
+    def set_reason(self, reason: str, full: str = "") -> None:
+        """Say why a handle stopped or a number was refused, in full in the tooltip."""
         if reason != self._reason:
             self._reason = reason
+            self.setToolTip(full or self._tip)
             self.update()
 
     def sizeHint(self) -> QSize:

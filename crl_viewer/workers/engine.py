@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crl_core.card import Card
 from crl_core.errors import CRLError
 from crl_core.evaluation.error_map import ErrorMap
 from crl_core.evaluation.metrics import compare, least_squares_gain, reference_peak
@@ -49,13 +51,16 @@ class Synthesis(Protocol):
         """Return the volume in model units."""
 
     def render_points(
-        self, parameters_list: Sequence[SequenceParameters], index: int, i: int, j: int
-    ) -> NDArray[np.float32]:
+        self, parameters: Sequence[SequenceParameters], index: int, row: int, column: int
+    ) -> FloatArray:
         """Return the signal of one voxel at many settings."""
 
 
 Opener = Callable[[Path | None, Callable[[str], None]], tuple[Synthesis, ModelFacts]]
 """Loads a checkpoint (None: the bundled one); gets a function for notices."""
+
+Peek = Callable[[Path | None], ModelFacts | None]
+"""Reads a checkpoint's card in a moment, without the network; None where there is none."""
 
 Emit = Callable[[events.Event], None]
 
@@ -69,11 +74,14 @@ class Engine:
         Takes what is to be reported; may be called from the worker thread only.
     opener
         How a checkpoint becomes a synthesizer.
+    peek
+        How its card is read before that.
     """
 
-    def __init__(self, emit: Emit, opener: Opener) -> None:
+    def __init__(self, emit: Emit, opener: Opener, peek: Peek = lambda path: None) -> None:
         self._emit = emit
         self._opener = opener
+        self._peek = peek
         self._synthesizer: Synthesis | None = None
         self._tried: tuple[Path | None] | None = None
         self._sources: tuple[Scan, ...] = ()
@@ -120,7 +128,9 @@ class Engine:
             if not newer():
                 self._volume(synthesizer, request, newer)
         except CRLError as refusal:
-            self._emit(events.Refused(request, str(refusal)))
+            # Giving way to a newer request is reported as a refusal too; it is none.
+            if not newer():
+                self._emit(events.Refused(request, str(refusal)))
 
     def export(self, request: RenderRequest, facts: ModelFacts, path: Path) -> None:
         """Render the volume and write it with its provenance; to be run as an errand."""
@@ -157,7 +167,7 @@ class Engine:
         self._synthesizer = None
         self._rendered = self._shown = self._volume_done = self._curve_done = None
         self._sources = ()
-        self._emit(events.ModelLoading(checkpoint))
+        self._emit(events.ModelLoading(checkpoint, self._peek(checkpoint)))
         try:
             synthesizer, facts = self._opener(checkpoint, self._notice)
         except CRLError as refusal:
@@ -289,21 +299,35 @@ def open_synthesizer(
         When the file is damaged, unsafe or unknown.
     """
     from crl_core.checkpoint import default_checkpoint, load_checkpoint
-
     from crl_core.synthesis import Synthesizer
 
     loaded = load_checkpoint(checkpoint or default_checkpoint())
     synthesizer = Synthesizer(loaded, notice=notice)
-    card = loaded.card
-    facts = ModelFacts(
-        name=card.name,
-        path=loaded.path,
-        coverage=card.coverage,
-        intensity_rule=card.intensity_rule,
+    facts = replace(
+        _facts(loaded.card, loaded.path),
         max_sources=loaded.model.max_sources,
         device=synthesizer.device_name,
-        card=card,
-        sha256=card.sha256,
     )
     return synthesizer, facts
 
+
+def peek_at_card(checkpoint: Path | None) -> ModelFacts | None:
+    """Return what the card says; None where it cannot be read, which loading will explain."""
+    from crl_core.checkpoint import default_checkpoint, read_card
+
+    try:
+        path = checkpoint or default_checkpoint()
+        return _facts(read_card(path), path)
+    except CRLError:
+        return None
+
+
+def _facts(card: Card, path: Path) -> ModelFacts:
+    return ModelFacts(
+        name=card.name,
+        path=path,
+        coverage=card.coverage,
+        intensity_rule=card.intensity_rule,
+        card=card,
+        sha256=card.sha256,
+    )

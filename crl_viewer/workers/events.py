@@ -12,9 +12,10 @@ from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
 
 @dataclass(frozen=True, slots=True)
 class ModelLoading:
-    """The checkpoint is being read."""
+    """The checkpoint is being read; `facts` are what its card already tells."""
 
     path: Path | None
+    facts: ModelFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

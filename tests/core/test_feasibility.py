@@ -86,6 +86,11 @@ def test_slices_that_fit_one_repetition(tr: float, length: int, slices: int) -> 
     assert n_concatenations(p, Protocol(echo_train_length=length, slices=slices + 1)) == 2
 
 
+def test_the_inversion_time_leaves_room_for_fewer_slices() -> None:
+    assert n_concatenations(PAPER_SEQUENCES[2], Protocol()) == 3
+    assert n_concatenations(PAPER_SEQUENCES[1], Protocol()) == 4
+
+
 def test_scan_time_by_hand() -> None:
     protocol = Protocol(echo_train_length=16, phase_encodes=256, slices=20)
     assert scan_time(SequenceParameters(5000, 100), protocol) == pytest.approx(5.0 * 16)

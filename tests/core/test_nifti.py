@@ -296,8 +296,8 @@ def test_any_damaged_header_byte_reads_or_is_refused(
     path.write_bytes(raw)
     try:
         scan = load(path)
-    except InputError as error:
-        assert "\n" not in str(error)
+    except InputError:
+        refused(path)
     else:
         assert np.isfinite(scan.data).all()
         assert np.isfinite(scan.affine).all()
@@ -362,7 +362,7 @@ def test_names_paths_and_notes_stay_out_of_the_files(tmp_path: Path) -> None:
         AFFINE,
         "DoeJane",
         SequenceParameters(600, 10),
-        {n: origin for n in ("tr", "te", "ti")},
+        dict.fromkeys(("tr", "te", "ti"), origin),
         Path("/scans/DoeJane.nii.gz"),
         note="of DoeJane",
     )

@@ -167,7 +167,8 @@ def test_fine_detail_does_not_alias_on_a_coarse_grid() -> None:
     stripes = np.zeros(shape, np.float32)
     stripes[::2] = 1.0
     scan = Scan(stripes, _affine(shape=shape), "stripes")
-    like = _scan(shape=(24, 16, 16), spacing=(4, 1, 1))
+    like = _scan(shape=(23, 16, 16), spacing=(4, 1, 1), centre=(0.5, 0, 0))
+    assert set(np.unique(stripes[3::4])) == {0.0}
     found = resample_to(scan, like)
     assert np.abs(found.data[3:-3] - 0.5).max() < 0.02
     nearest = resample_to(scan, like, order=0)

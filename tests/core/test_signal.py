@@ -12,7 +12,6 @@ second one with a scanner's echo spacing checks that the difference stays within
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -213,14 +212,17 @@ def test_maps_broadcast_and_stay_in_single_precision() -> None:
     np.testing.assert_allclose(found[2], one_by_one, rtol=1e-5)
 
 
-def test_a_train_that_fills_the_repetition_ends_with_it() -> None:
-    """A stated train longer than the room left is cut at TR, without a jump."""
+def test_a_train_that_does_not_fit_is_cut_at_the_end_of_the_repetition() -> None:
+    """Nothing has recovered when the next inversion comes; longer repetitions join on smoothly."""
     train = {"echo_spacing": 10.0, "echo_train_length": 20}
-    values = [
-        float(longitudinal(900.0, SequenceParameters(tr, 20, 500, **train)))
-        for tr in np.arange(520.0, 900.0, 5.0)
-    ]
-    assert max(abs(b - a) for a, b in pairwise(values)) < 0.01
+
+    def mz(tr: float) -> float:
+        return float(longitudinal(900.0, SequenceParameters(tr, 20, 500, **train)))
+
+    for tr in (520.0, 600.0, 700.0):
+        assert mz(tr) == pytest.approx(1 - math.exp(-500 / 900), rel=1e-12)
+    assert mz(700.001) == pytest.approx(mz(700.0), abs=1e-5)
+    assert mz(800.0) < mz(700.0) - 0.01
 
 
 def test_a_repetition_too_short_is_refused() -> None:

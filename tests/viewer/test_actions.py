@@ -47,4 +47,4 @@ def test_every_tool_has_an_icon_that_exists() -> None:
 
     for group in TOOLS:
         for name in group:
-            assert ACTIONS[name].icon in icons.ICONS
+            assert ACTIONS[name].icon in icons.names()

@@ -1,0 +1,389 @@
+"""The engine: encodes acquired scans once and renders any parameters from them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from crl_core.checkpoint import Checkpoint
+from crl_core.errors import CRLError, GridError, ParameterError
+from crl_core.models import Features
+from crl_core.scan import FloatArray, IntensityScale, Scan
+from crl_core.sequence import SequenceParameters
+from crl_core.synthesis.carry import carry_weights
+from crl_core.synthesis.tiling import encode_in_tiles, out_of_memory
+
+Notice = Callable[[str], None]
+
+CACHE_BYTES = 2 * 1024**3
+"""Features kept for slices already encoded; the oldest go first."""
+
+_SAME_VOXEL = 1.25
+"""In-plane voxel sizes within this factor of the training's are used as they are."""
+
+
+class Cancelled(CRLError):
+    """A rendering was given up because it was no longer wanted."""
+
+
+@dataclass(frozen=True)
+class _EncodedSlice:
+    features: Features
+    # (S, H, W): each source minus the network at its parameters, in the first source's units.
+    residuals: Tensor
+
+    def nbytes(self) -> int:
+        tensors = [*self.features.values(), self.residuals]
+        return sum(t.element_size() * t.numel() for t in tensors)
+
+
+class Synthesizer:
+    """Renders contrasts from a checkpoint and one or several acquired scans.
+
+    Parameters
+    ----------
+    checkpoint
+        The network and its card.
+    device
+        A torch device name; by default a CUDA GPU, else Apple's, else the processor.
+    notice
+        Called with a sentence when something changes that the user should know, such as
+        falling back to tiles.
+
+    Notes
+    -----
+    Images are in model units of the first source: 1 is its 99.5th percentile inside the head
+    (or its maximum, for networks that ask for minimum-maximum scaling). Not thread-safe; meant
+    to live on one worker.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        notice: Notice | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self._notice = notice or (lambda text: None)
+        self._sources: tuple[Scan, ...] = ()
+        self._scales: tuple[IntensityScale, ...] = ()
+        self._gains: Tensor | None = None
+        self._cache: OrderedDict[int, _EncodedSlice] = OrderedDict()
+        self._tile: int | None = None
+        self._place(torch.device(device or _best_device()))
+
+    def _place(self, device: torch.device) -> None:
+        self.device = device
+        self.model = self.checkpoint.model.to(device)
+        self._cache.clear()
+
+    @property
+    def device_name(self) -> str:
+        """The device in a user's words."""
+        if self.device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.device))
+        if self.device.type == "mps":
+            return "Apple GPU"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+    @property
+    def sources(self) -> tuple[Scan, ...]:
+        """The scans in use, the one that sets the scale first."""
+        return self._sources
+
+    @property
+    def scale(self) -> IntensityScale:
+        """How model units map to the first source's intensities."""
+        self._need_sources()
+        return self._scales[0]
+
+    @property
+    def slice_axis(self) -> int:
+        """The array axis along which slices are rendered."""
+        self._need_sources()
+        return self._sources[0].slice_axis
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices along `slice_axis`."""
+        return self._sources[0].shape[self.slice_axis]
+
+    def _need_sources(self) -> None:
+        if not self._sources:
+            raise CRLError("no source was chosen", remedy="Open a scan first")
+
+    def set_sources(self, scans: Sequence[Scan]) -> None:
+        """Choose what to synthesise from; slices are encoded when first needed.
+
+        Parameters
+        ----------
+        scans
+            One scan, or several of one subject on one grid. The first sets the scale.
+
+        Raises
+        ------
+        ParameterError
+            When a scan carries no parameters or impossible ones.
+        GridError
+            When the scans lie on different grids.
+        InputError
+            When a scan is empty.
+        """
+        self._check_sources(scans)
+        robust = self.model.intensity_rule == "robust"
+        scales = tuple(s.scale if robust else IntensityScale.minmax(s.data) for s in scans)
+        self._sources, self._scales = tuple(scans), scales
+        self._gains = None
+        self._cache.clear()
+
+    def _check_sources(self, scans: Sequence[Scan]) -> None:
+        if not scans:
+            raise CRLError("no source was chosen", remedy="Open a scan first")
+        if len(scans) > self.model.max_sources:
+            raise CRLError(
+                f"the checkpoint '{self.checkpoint.card.name}' takes "
+                f"{self.model.max_sources} source(s), not {len(scans)}",
+                remedy="Choose fewer sources or another checkpoint",
+            )
+        for scan in scans:
+            if scan.parameters is None:
+                raise ParameterError(
+                    "TR, TE and TI of this scan are not known",
+                    path=scan.path,
+                    remedy="Give them with --source-params TR,TE,TI or in a BIDS sidecar",
+                )
+            try:
+                scan.parameters.check_order()
+            except ParameterError as error:
+                raise ParameterError(error.problem, path=scan.path, remedy=error.remedy) from None
+            if not scan.same_grid(scans[0]):
+                raise GridError(
+                    f"it lies on another grid than '{scans[0].name}'",
+                    path=scan.path,
+                    remedy="Resample one onto the other first",
+                )
+
+    def render_slice(self, parameters: SequenceParameters, index: int) -> FloatArray:
+        """Return one slice for any parameters.
+
+        Parameters
+        ----------
+        parameters
+            The target; TR must hold TI and TE.
+        index
+            Slice number along `slice_axis`, 0 to `n_slices` - 1.
+
+        Returns
+        -------
+        image
+            2-D float32, the two remaining array axes in order, model units, never clipped.
+
+        Raises
+        ------
+        ParameterError
+            When TR < TI + TE.
+        """
+        return self._render(parameters, index, carry=self.model.carries_residual)
+
+    def raw_slice(self, parameters: SequenceParameters, index: int) -> FloatArray:
+        """Return what the network alone gives, without the source's carried residual."""
+        return self._render(parameters, index, carry=False)
+
+    def _render(self, parameters: SequenceParameters, index: int, *, carry: bool) -> FloatArray:
+        parameters.check_order()
+        encoded = self._encoded(index)
+        with torch.inference_mode():
+            image = self._compute(encoded, [parameters], carry)[0]
+        return np.ascontiguousarray(image.cpu().numpy(), dtype=np.float32)
+
+    def render_points(
+        self, parameters: Sequence[SequenceParameters], index: int, row: int, column: int
+    ) -> FloatArray:
+        """Return the value of one voxel for many parameters, (len(parameters),).
+
+        `row` and `column` index the 2-D array that `render_slice` returns.
+        """
+        whole = self._encoded(index)
+        here = (..., slice(row, row + 1), slice(column, column + 1))
+        spot = _EncodedSlice({k: v[here] for k, v in whole.features.items()}, whole.residuals[here])
+        with torch.inference_mode():
+            values = self._compute(spot, parameters, self.model.carries_residual)
+        return np.asarray(values.cpu().numpy()[:, 0, 0], dtype=np.float32)
+
+    def render_volume(
+        self,
+        parameters: SequenceParameters,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> FloatArray:
+        """Return the whole volume, (x, y, z) on the source's own grid, model units.
+
+        Parameters
+        ----------
+        parameters
+            The target.
+        progress
+            Called with (slices done, slices in all).
+        cancelled
+            Asked before each slice; when it returns True, `Cancelled` is raised.
+        """
+        parameters.check_order()
+        self._need_sources()
+        slices = []
+        for index in range(self.n_slices):
+            if cancelled is not None and cancelled():
+                raise Cancelled("the rendering was cancelled")
+            slices.append(self.render_slice(parameters, index))
+            if progress is not None:
+                progress(index + 1, self.n_slices)
+        return np.ascontiguousarray(np.stack(slices, axis=self.slice_axis))
+
+    def _compute(
+        self, encoded: _EncodedSlice, parameters: Sequence[SequenceParameters], carry: bool
+    ) -> Tensor:
+        """Render (P, H, W) for several targets from one encoded slice."""
+        target = torch.tensor([p.triple for p in parameters], device=self.device)
+        many = {k: v.expand(len(parameters), *v.shape[1:]) for k, v in encoded.features.items()}
+        images = self.model.render(many, target)[:, 0].float()
+        if carry:
+            sources = self._parameters()[0]
+            for n, one in enumerate(target):
+                index, factor = carry_weights(one, sources)
+                if factor > 0:
+                    images[n] += factor * encoded.residuals[index]
+        return images
+
+    def is_encoded(self, index: int) -> bool:
+        """Whether a slice would render without encoding it first."""
+        return index in self._cache
+
+    def encode_slice(self, index: int) -> None:
+        """Encode a slice ahead of its first rendering."""
+        self._encoded(index)
+
+    def _encoded(self, index: int) -> _EncodedSlice:
+        self._need_sources()
+        if not 0 <= index < self.n_slices:
+            raise IndexError(f"slice {index} of {self.n_slices}")
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        with torch.inference_mode():
+            encoded = self._encode(index)
+        self._cache[index] = encoded
+        while sum(e.nbytes() for e in self._cache.values()) > CACHE_BYTES and len(self._cache) > 1:
+            self._cache.popitem(last=False)
+        return encoded
+
+    def _encode(self, index: int) -> _EncodedSlice:
+        images = self._images(index)
+        features = self._features(images)
+        at_sources = [
+            self.model.render(features, p[None])[0, 0].float() for p in self._parameters()[0]
+        ]
+        rendered = torch.stack(at_sources)
+        if self._gains is None:
+            self._gains = self._relative_gains()
+        return _EncodedSlice(features, self._gains[:, None, None] * images[0] - rendered)
+
+    def _images(self, index: int) -> Tensor:
+        """Return the sources of one slice in model units, (1, S, H, W)."""
+        axis = self.slice_axis
+        planes = [
+            scale.to_model(scan.slice(index, axis))
+            for scan, scale in zip(self._sources, self._scales, strict=True)
+        ]
+        return torch.from_numpy(np.stack(planes))[None].to(self.device)
+
+    def _parameters(self) -> Tensor:
+        triples = [s.parameters.triple for s in self._sources if s.parameters is not None]
+        return torch.tensor([triples], device=self.device)
+
+    def _features(self, images: Tensor) -> Features:
+        """Encode at the voxel size of the training and bring the features to the scan's grid."""
+        native = images.shape[-2:]
+        size = self._network_size(native)
+        if size != native:
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
+        features = self._guarded_encode(images)
+        if size == native:
+            return features
+        return {
+            name: F.interpolate(value, size=native, mode="bilinear")
+            for name, value in features.items()
+        }
+
+    def _network_size(self, native: tuple[int, ...]) -> tuple[int, ...]:
+        trained = self.checkpoint.card.in_plane_mm
+        if trained is None:
+            return native
+        voxel = [v for a, v in enumerate(self._sources[0].voxel_size) if a != self.slice_axis]
+        ratios = [v / trained for v in voxel]
+        if all(1 / _SAME_VOXEL <= r <= _SAME_VOXEL for r in ratios):
+            return native
+        return tuple(max(16, round(n * r)) for n, r in zip(native, ratios, strict=True))
+
+    def _guarded_encode(self, images: Tensor) -> Features:
+        """Encode; when memory runs out go on in tiles, then on the processor, and say so."""
+        while True:
+            try:
+                parameters = self._parameters()
+                if self._tile is None:
+                    return self.model.encode(images, parameters)
+                return encode_in_tiles(self.model, images, parameters, self._tile)
+            except RuntimeError as error:
+                if not out_of_memory(error) or not self._fall_back(max(images.shape[-2:])):
+                    raise
+                images = images.to(self.device)
+
+    def _fall_back(self, side: int) -> bool:
+        """Take the next smaller way to encode; False when there is none left."""
+        tile = 128 if self._tile is None else self._tile // 2
+        if tile >= 32 and tile < side:
+            self._tile = tile
+            where = "The processor's" if self.device.type == "cpu" else "GPU"
+            self._notice(f"{where} memory is full. Going on in tiles of {tile} pixels, slower.")
+            return True
+        if self.device.type == "cpu":
+            return False
+        self._notice("GPU memory is full even in tiles. Going on with the processor.")
+        self._tile, self._gains = None, None
+        self._place(torch.device("cpu"))
+        return True
+
+    def _relative_gains(self) -> Tensor:
+        """Return what one model unit of each source is worth in units of the first.
+
+        The scanner's gain may differ between acquisitions, so it is fitted: the network's own
+        rendering at each source's parameters against that source, on the slice with most head.
+        """
+        if len(self._sources) == 1:
+            return torch.ones(1, device=self.device)
+        axis = self.slice_axis
+        other = tuple(a for a in range(3) if a != axis)
+        mask = self._sources[0].mask
+        index = int(mask.sum(axis=other).argmax())
+        inside = torch.from_numpy(np.take(mask, index, axis=axis).copy()).to(self.device)
+        images = self._images(index)
+        features = self._features(images)
+        gains = [torch.ones((), device=self.device)]
+        for image, target in zip(images[0, 1:], self._parameters()[0, 1:], strict=True):
+            rendered = self.model.render(features, target[None])[0, 0].float()[inside]
+            acquired = image[inside]
+            gains.append((acquired * rendered).sum() / acquired.square().sum().clamp_min(1e-8))
+        return torch.stack(gains)
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

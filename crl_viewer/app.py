@@ -1,0 +1,335 @@
+"""Start-up: the one place that makes everything and wires it together."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QObject, QPoint, QTimer
+from PySide6.QtWidgets import QApplication
+
+from crl_core import demo
+from crl_core.io import load
+from crl_core.io.inspect import describe
+from crl_core.scan import Origin, Scan
+from crl_core.sequence import SequenceParameters
+from crl_viewer import strings, theme
+from crl_viewer.commands import Commands, Controllers
+from crl_viewer.controllers.display import DisplayController, Panes
+from crl_viewer.controllers.parameters import ParametersController
+from crl_viewer.controllers.scans import Opened, ScansController
+from crl_viewer.controllers.synthesis import SynthesisController
+from crl_viewer.controllers.windows import WindowsController
+from crl_viewer.settings import Settings, load_settings, save_settings
+from crl_viewer.state.model import ModelFacts, Store, ViewerState
+from crl_viewer.state.requests import RenderRequest
+from crl_viewer.views.main_window import MainWindow
+from crl_viewer.views.pane import ImagePane
+from crl_viewer.workers import events
+from crl_viewer.workers.bridge import Bridge
+from crl_viewer.workers.engine import Engine, Opener, Peek, open_synthesizer, peek_at_card
+from crl_viewer.workers.latest import LatestWins
+from crl_viewer.workers.loader import Loader
+from crl_viewer.workers.thumbnails import thumbnails
+
+log = logging.getLogger("crl_viewer")
+
+DEMOS: Mapping[str, Callable[[], list[Scan]]] = {
+    "real": demo.real_slice,
+    "digital": demo.digital_subject,
+}
+
+IMAGE_MENU = ("reset_view", "maximise", "auto_window", "invert", "-", "snap", "-", "export",
+              "screenshot")  # fmt: skip
+ERROR_MENU = ("reset_view", "maximise", "-", "gain_matching", "error_limit:5", "error_limit:10",
+              "error_limit:20")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the window takes from the rest of the world; tests put their own here."""
+
+    opener: Opener = open_synthesizer
+    peek: Peek = peek_at_card
+    read: Callable[[Path, int | None, SequenceParameters | None], Opened] = field(
+        default_factory=lambda: read_scan
+    )
+    demos: Mapping[str, Callable[[], list[Scan]]] = field(default_factory=lambda: DEMOS)
+    settings_path: Path | None = None
+
+
+class Viewer(QObject):
+    """The window with everything behind it.
+
+    Parameters
+    ----------
+    app
+        The application.
+    services
+        Where scans, networks and settings come from.
+    """
+
+    def __init__(self, app: QApplication, services: Services | None = None) -> None:
+        super().__init__()
+        self._services = services or Services()
+        self._app = app
+        self.settings = load_settings(self._services.settings_path)
+        theme.apply_theme(app, self.settings.theme)
+        self.bridge = Bridge(self)
+        self.loader = Loader(self.bridge.post)
+        self.engine = Engine(self._emit, self._services.opener, self._services.peek)
+        self.worker: LatestWins[RenderRequest] = LatestWins(
+            self.engine.work, self.engine.rest, self._worker_failed
+        )
+        self.store = Store(
+            ViewerState(
+                error_limit=self.settings.error_limit, gain_matching=self.settings.gain_matching
+            )
+        )
+        self.window = MainWindow()
+        self.controllers = self._make_controllers()
+        self.commands = Commands(
+            app,
+            self.window,
+            self.store,
+            self.controllers,
+            self._send_export,
+            lambda: self.settings,
+            self.change_settings,
+        )
+        self._wire()
+        self.window.restore_geometry(self.settings.geometry)
+        self.window.set_recent(self.settings.recent)
+        self._reflect(self.store.state, self.store.state)
+
+    def start(self, checkpoint: Path | None = None) -> None:
+        """Begin to load the network and the pictures of the welcome page."""
+        self.store.update(checkpoint=checkpoint)
+        self.controllers.synthesis.start()
+        QTimer.singleShot(0, self._load_thumbnails)
+
+    def close(self) -> None:
+        """Stop the threads and remember the settings."""
+        self.bridge.close()
+        self.loader.close()
+        self.worker.close()
+        self.settings = replace(self.settings, geometry=self.window.geometry_text())
+        save_settings(self.settings, self._services.settings_path)
+
+    def change_settings(self, settings: Settings) -> None:
+        """Replace what is remembered, at once on disk."""
+        if settings.recent != self.settings.recent:
+            self.window.set_recent(settings.recent)
+        self.settings = settings
+        save_settings(settings, self._services.settings_path)
+        self._reflect(self.store.state, self.store.state)
+
+    def show_failure(self, text: str) -> None:
+        """Show one line about an unexpected failure; may be called from any thread."""
+        self.bridge.post(lambda: self.store.update(banner=text))
+
+    # making ------------------------------------------------------------------------------------
+
+    def _make_controllers(self) -> Controllers:
+        window, panel, store = self.window, self.window.panel, self.store
+        grid = window.panes
+        # The windows come first, so that the panes never show a picture in levels of another.
+        windows = WindowsController(store)
+        return Controllers(
+            parameters=ParametersController(store, panel.sliders, panel.pad, panel.presets),
+            display=DisplayController(
+                store,
+                Panes(grid.source, grid.synthesised, grid.acquired, grid.error),
+                panel.table,
+                panel.plot,
+                window.status,
+                window,
+            ),
+            windows=windows,
+            scans=ScansController(
+                store, self.loader, window, self._services.read, self._services.demos,
+                self._remember,
+            ),
+            synthesis=SynthesisController(store, self.worker, window.status, window),
+        )
+
+    def _wire(self) -> None:
+        window, do = self.window, self.controllers
+        window.triggered.connect(self.commands.dispatch)
+        window.dropped.connect(lambda names: do.scans.open_paths([Path(n) for n in names]))
+        window.bannerClosed.connect(lambda: self.store.update(banner=""))
+        window.sourceToggled.connect(self._source_toggled)
+        window.recentChosen.connect(lambda path: do.scans.open_paths([Path(path)]))
+        window.panes.maximisedChanged.connect(lambda _: self._refresh_actions())
+        welcome = window.welcome
+        welcome.demoChosen.connect(do.scans.open_demo)
+        welcome.openRequested.connect(self.commands.open_files)
+        welcome.recentChosen.connect(lambda path: do.scans.open_paths([Path(path)]))
+        welcome.backRequested.connect(lambda: window.show_workspace(True))
+        self._wire_panel()
+        for role in ("source", "synthesised", "acquired", "error"):
+            self._wire_pane(role, getattr(window.panes, role))
+        window.panes.source.menuChosen.connect(do.scans.choose_source)
+        window.panes.acquired.menuChosen.connect(self._reference_chosen)
+        self.store.changed.connect(self._reflect)
+
+    def _wire_panel(self) -> None:
+        panel, do = self.window.panel, self.controllers
+        for view in (panel.sliders, panel.pad):
+            view.changed.connect(do.parameters.moved)
+            view.released.connect(self._rested)
+        panel.sliders.snapRequested.connect(self.commands.snap)
+        panel.presets.chosen.connect(self._preset_chosen)
+        panel.plot.axisChosen.connect(lambda axis: self.store.update(curve_axis=axis.lower()))
+
+    def _wire_pane(self, role: str, pane: ImagePane) -> None:
+        do = self.controllers
+        pane.crosshairMoved.connect(do.display.crosshair_moved)
+        pane.scrolled.connect(do.display.scrolled)
+        pane.contrastDragged.connect(do.parameters.contrast_drag)
+        menu = ERROR_MENU if role == "error" else IMAGE_MENU
+        pane.contextRequested.connect(partial(self._pane_menu, pane, menu))
+        if role != "error":
+            pane.windowDragged.connect(partial(do.windows.dragged, role))
+            pane.windowReset.connect(partial(do.windows.reset, role))
+            pane.levelsRequested.connect(partial(do.windows.chosen, role))
+
+    def _pane_menu(self, pane: ImagePane, ids: tuple[str, ...], at: QPoint) -> None:
+        self.window.pane_menu(pane, ids, at)
+
+    # small translations ------------------------------------------------------------------------
+
+    def _rested(self) -> None:
+        self.controllers.parameters.rested()
+        self.controllers.windows.rested()
+        self.window.panel.plot.rest()
+        self._refresh_actions()
+
+    def _preset_chosen(self, name: str, parameters: SequenceParameters) -> None:
+        self.controllers.parameters.preset(name, parameters)
+        self.controllers.windows.rested()
+
+    def _reference_entries(self) -> list[int]:
+        state = self.store.state
+        free = [i for i in range(len(state.scans)) if i not in state.sources]
+        return free or list(range(len(state.scans)))
+
+    def _reference_chosen(self, row: int) -> None:
+        self.controllers.scans.choose_reference(self._reference_entries()[row])
+
+    def _source_toggled(self, index: int, on: bool) -> None:
+        model = self.store.state.model
+        if model is not None and model.max_sources > 1:
+            self.controllers.scans.toggle_source(index, on)
+        else:
+            self.controllers.scans.choose_source(index)
+
+    def _reflect(self, old: ViewerState, new: ViewerState) -> None:
+        """Bring menus, ticks and the banner up to date."""
+        if old is new or (old.scans, old.sources, old.reference) != (
+            new.scans, new.sources, new.reference
+        ):  # fmt: skip
+            titles = [strings.scan_title(s) for s in new.scans]
+            source = new.sources[0] if new.sources else None
+            entries = self._reference_entries()
+            at = entries.index(new.reference) if new.reference in entries else None
+            self.window.set_menus((titles, source), ([titles[i] for i in entries], at))
+        if old is new or old.banner != new.banner:
+            self.window.set_banner(new.banner)
+        if old.parameters == new.parameters or old is new:
+            self._refresh_actions()
+
+    def _refresh_actions(self) -> None:
+        history = self.controllers.parameters.history
+        self.window.reflect(
+            self.store.state,
+            light=self.settings.theme == "light",
+            undo=history.can_undo,
+            redo=history.can_redo,
+        )
+
+    def _remember(self, path: Path) -> None:
+        self.change_settings(self.settings.with_recent(path))
+
+    # threads -----------------------------------------------------------------------------------
+
+    def _emit(self, event: events.Event) -> None:
+        self.bridge.post(partial(self._take, event))
+
+    def _take(self, event: events.Event) -> None:
+        self.controllers.synthesis.on_event(event)
+
+    def _send_export(self, request: RenderRequest, facts: ModelFacts, path: Path) -> None:
+        self.worker.errand(partial(self.engine.export, request, facts, path))
+
+    def _worker_failed(self, error: BaseException) -> None:
+        self.show_failure(report_failure(error))
+
+    def _load_thumbnails(self) -> None:
+        if self.window.workspace_shown():
+            return
+        for name, make in self._services.demos.items():
+            self.loader.submit(partial(thumbnails, make), partial(self._thumbnails_ready, name))
+
+    def _thumbnails_ready(self, name: str, future: object) -> None:
+        pictures = future.result() if future.exception() is None else []  # type: ignore[attr-defined]
+        self.window.welcome.cards[name].set_pictures(pictures)
+
+
+def read_scan(
+    path: Path, volume: int | None, parameters: SequenceParameters | None
+) -> Opened:
+    """Read one file; `parameters` serve only where the file carries none.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be used.
+    """
+    scan = load(path, volume=volume)
+    # Only the note tells a file of several volumes; counting them again costs a second reading.
+    volumes = int(describe(path)["volumes"]) if scan.note.startswith("Volume ") else 1
+    if scan.parameters is None and parameters is not None:
+        scan = scan.with_parameters(parameters, Origin("given on the command line", "given"))
+    return Opened(scan, volumes)
+
+
+# failures ---------------------------------------------------------------------------------------
+
+
+def report_failure(error: BaseException) -> str:
+    """Log an unexpected error as one line and return what the banner says.
+
+    Neither holds the error's own text, which may quote a file's contents.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    line = f"{type(error).__name__}{where}"
+    log.error("%s", line)
+    return f"Something went wrong: {line}. The window goes on; save what you need."
+
+
+def install_hooks(viewer: Viewer) -> None:
+    """Turn exceptions nobody caught into one line in the log and in the window."""
+
+    def hook(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+            return
+        viewer.show_failure(report_failure(error.with_traceback(trace)))
+
+    def thread_hook(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            viewer.show_failure(report_failure(args.exc_value))
+
+    sys.excepthook = hook
+    threading.excepthook = thread_hook

@@ -1,0 +1,295 @@
+"""What each action of the table does; the methods carry the ids of `crl_viewer.actions`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtWidgets import QFileDialog
+
+from crl_core import __version__
+from crl_core.errors import CRLError
+from crl_core.io.atomic import atomic_path
+from crl_core.sequence import PRESETS
+from crl_viewer import strings, theme
+from crl_viewer.actions import ACTIONS, shortcut_sheet
+from crl_viewer.controllers.display import DisplayController
+from crl_viewer.controllers.parameters import ParametersController
+from crl_viewer.controllers.scans import ScansController
+from crl_viewer.controllers.synthesis import SynthesisController
+from crl_viewer.controllers.windows import WindowsController
+from crl_viewer.settings import Settings
+from crl_viewer.state.model import Store
+from crl_viewer.views.dialogs import Sheet, Table, native_keys
+from crl_viewer.views.main_window import MainWindow
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication, QWidget
+
+IMAGE_FILES = "NIfTI images (*.nii *.nii.gz);;All files (*)"
+CHECKPOINT_FILES = "Checkpoints (*.safetensors *.pth *.pt);;All files (*)"
+
+
+@dataclass(frozen=True)
+class Controllers:
+    """Who does what."""
+
+    parameters: ParametersController
+    display: DisplayController
+    windows: WindowsController
+    scans: ScansController
+    synthesis: SynthesisController
+
+
+class Commands:
+    """Handlers of every action.
+
+    Parameters
+    ----------
+    app, window, store, controllers
+        What they act on.
+    send_export
+        Takes an export to the worker thread.
+    settings, change_settings
+        Read and replace what is remembered.
+    """
+
+    def __init__(
+        self,
+        app: QApplication,
+        window: MainWindow,
+        store: Store,
+        controllers: Controllers,
+        send_export: Callable[..., None],
+        settings: Callable[[], Settings],
+        change_settings: Callable[[Settings], None],
+    ) -> None:
+        self._app = app
+        self._window = window
+        self._store = store
+        self._do = controllers
+        self._send_export = send_export
+        self._settings = settings
+        self._change_settings = change_settings
+        self._sheets: dict[str, Sheet] = {}
+
+    def dispatch(self, action_id: str, on: bool) -> None:
+        """Run the action; `on` is its new state where it has one."""
+        info = ACTIONS[action_id]
+        handler: Callable[..., Any] = getattr(self, info.handler)
+        if info.argument is not None:
+            handler(info.argument)
+        elif info.checkable:
+            handler(on)
+        else:
+            handler()
+
+    # file --------------------------------------------------------------------------------------
+
+    def open_files(self) -> None:
+        """Choose files and open them."""
+        names, _ = QFileDialog.getOpenFileNames(self._window, "Open scans", "", IMAGE_FILES)
+        self._do.scans.open_paths([Path(n) for n in names])
+
+    def export(self) -> None:
+        """Choose a name and write the synthesised volume there."""
+        state = self._store.state
+        if state.source is None:
+            return
+        tr, te, ti = state.parameters.triple
+        proposed = f"SYNTHETIC_TR{tr:g}_TE{te:g}_TI{ti:g}.nii.gz"
+        name, _ = QFileDialog.getSaveFileName(
+            self._window, "Export synthesised volume", proposed, "NIfTI (*.nii.gz *.nii)"
+        )
+        if name:
+            path = Path(name)
+            if not path.name.endswith((".nii", ".nii.gz")):
+                path = path.with_name(path.name + ".nii.gz")
+            self._do.synthesis.export(path, self._send_export)
+
+    def screenshot(self) -> None:
+        """Choose a name and save a picture of the window there."""
+        name, _ = QFileDialog.getSaveFileName(
+            self._window, "Save screenshot", "crl-explorer.png", "PNG (*.png)"
+        )
+        if name:
+            path = Path(name).with_suffix(".png")
+            try:
+                save_picture(self._window, path)
+            except (CRLError, OSError) as refusal:
+                self._store.update(banner=str(refusal))
+                return
+            self._window.set_notice(f"Saved {path.name}")
+
+    def welcome(self) -> None:
+        """Show the page to begin with."""
+        self._window.show_workspace(False)
+
+    def close_scans(self) -> None:
+        """Forget every scan."""
+        self._do.scans.close_all()
+
+    def clear_recent(self) -> None:
+        """Forget which files were opened."""
+        self._change_settings(replace(self._settings(), recent=()))
+
+    def quit(self) -> None:
+        """Close the window."""
+        self._window.close()
+
+    # view --------------------------------------------------------------------------------------
+
+    def reset_view(self) -> None:
+        """Fit to the head."""
+        self._do.display.fit()
+
+    def layout(self, name: str) -> None:
+        """Arrange the panes."""
+        self._window.panes.set_layout(name)
+
+    def maximise(self) -> None:
+        """Show the active pane alone, or all again."""
+        self._window.panes.toggle_maximised()
+
+    def error_alone(self) -> None:
+        """Show the error pane alone, or all again."""
+        self._window.panes.toggle_maximised(self._window.panes.error)
+
+    def slices(self, steps: int) -> None:
+        """Go some slices on."""
+        self._do.display.scrolled(steps)
+
+    def annotations(self, on: bool) -> None:
+        """Show or hide words."""
+        self._store.update(annotations=on)
+
+    def invert(self, on: bool) -> None:
+        """Swap black and white."""
+        self._store.update(invert=on)
+
+    def lock_windows(self, on: bool) -> None:
+        """Let the source share the window of the others."""
+        self._store.update(lock_windows=on)
+
+    def auto_window(self) -> None:
+        """Window and level from the images."""
+        self._do.windows.reset("source")
+        self._do.windows.reset("synthesised")
+
+    def side_panel(self, on: bool) -> None:
+        """Show or hide the panel."""
+        self._window.choose_panel(on)
+
+    def theme(self, light: bool) -> None:
+        """Change the surroundings of the images."""
+        name = "light" if light else "dark"
+        theme.apply_theme(self._app, name)
+        self._change_settings(replace(self._settings(), theme=name))
+
+    # contrast ----------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Back to the setting before."""
+        self._do.parameters.undo()
+        self._do.windows.rested()
+
+    def redo(self) -> None:
+        """Forward again."""
+        self._do.parameters.redo()
+        self._do.windows.rested()
+
+    def snap(self) -> None:
+        """Go to the setting of the acquired reference."""
+        self._do.parameters.snap()
+        self._do.windows.rested()
+
+    def step(self, how: tuple[int, bool]) -> None:
+        """Move the focused parameter; (steps, coarse)."""
+        self._window.panel.sliders.step(None, how[0], how[1])
+
+    def preset(self, name: str) -> None:
+        """Go to a preset."""
+        self._do.parameters.preset(name, PRESETS[name])
+        self._do.windows.rested()
+
+    def gain_matching(self, on: bool) -> None:
+        """Make the error map after one gain, or as is."""
+        self._store.update(gain_matching=on)
+        self._change_settings(replace(self._settings(), gain_matching=on))
+
+    def error_limit(self, percent: int) -> None:
+        """Choose the range of the error colours."""
+        self._store.update(error_limit=percent)
+        self._change_settings(replace(self._settings(), error_limit=percent))
+
+    # model -------------------------------------------------------------------------------------
+
+    def open_checkpoint(self) -> None:
+        """Choose a checkpoint and load it."""
+        name, _ = QFileDialog.getOpenFileName(
+            self._window, "Open checkpoint", "", CHECKPOINT_FILES
+        )
+        if name:
+            self._store.update(checkpoint=Path(name), banner="")
+
+    def bundled_checkpoint(self) -> None:
+        """Return to the shipped network."""
+        self._store.update(checkpoint=None, banner="")
+
+    def model_card(self) -> None:
+        """Show what the network was trained on and how good it is."""
+        model = self._store.state.model
+        if model is not None and model.card is not None:
+            groups = strings.card_groups(model.card)
+            self._show("card", lambda: Table(model.name, model.card.note, groups, self._window))
+
+    # help --------------------------------------------------------------------------------------
+
+    def shortcuts(self) -> None:
+        """Show every shortcut."""
+        groups = [(h, [(native_keys(k), t) for k, t in rows]) for h, rows in shortcut_sheet()]
+        self._show("shortcuts", lambda: Table("Keyboard and mouse", "", groups, self._window))
+
+    def about(self) -> None:
+        """Show version, device, licence and what the network is."""
+        state = self._store.state
+        model = state.model
+        program = [("Version", __version__), ("Licence", "Apache-2.0")]
+        network = [("Network", "none loaded")]
+        if model is not None:
+            network = [("Name", model.name), ("Device", model.device), ("File", model.path.name)]
+            network += [("SHA-256", model.sha256[:16] + "…")] if model.sha256 else []
+        groups = [("Program", program), ("Network", network)]
+        self._show(
+            "about",
+            lambda: Table(strings.APP_NAME, strings.NOT_CLINICAL, groups, self._window),
+        )
+
+    def _show(self, key: str, make: Callable[[], Sheet]) -> None:
+        """Show a sheet, or bring the one that is open to the front."""
+        sheet = self._sheets.get(key)
+        if sheet is None:
+            sheet = make()
+            sheet.resize(720 if key == "shortcuts" else 520, 640 if key != "about" else 360)
+            self._sheets[key] = sheet
+            sheet.destroyed.connect(lambda: self._sheets.pop(key, None))
+            sheet.show()
+        sheet.raise_()
+        sheet.activateWindow()
+
+
+def save_picture(widget: QWidget, path: Path) -> None:
+    """Write what a widget shows as PNG, atomically.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written there.
+    OSError
+        When the disk refuses.
+    """
+    with atomic_path(path, overwrite=True) as part:
+        if not widget.grab().save(str(part), "PNG"):
+            raise OSError(f"{path}: the picture could not be written. Check the folder.")

@@ -1,0 +1,130 @@
+"""Runs the window, or makes one picture of it and ends."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QCursor
+from PySide6.QtWidgets import QApplication
+
+from crl_core.errors import CRLError
+from crl_viewer import theme
+from crl_viewer.app import Services, Viewer, install_hooks
+from crl_viewer.commands import save_picture
+from crl_viewer.strings import APP_NAME
+
+DEFAULT_SIZE = (1440, 900)
+PATIENCE_MS = 180_000
+"""A picture that has not come after so long will not come."""
+
+SETTLE_MS = 120
+"""From the last number to the picture: the time the window needs to paint it."""
+
+
+def run(options: argparse.Namespace, services: Services | None = None) -> int:
+    """Open the window as the command line says; return the exit code."""
+    logging.basicConfig(format="crl-viewer: %(message)s", level=logging.WARNING)
+    app = QApplication.instance() or QApplication(sys.argv[:1])
+    assert isinstance(app, QApplication)
+    app.setApplicationName(APP_NAME)
+    viewer = Viewer(app, services)
+    install_hooks(viewer)
+    if options.theme:
+        theme.apply_theme(app, options.theme)
+    if options.size or options.screenshot or not viewer.settings.geometry:
+        viewer.window.resize(*(options.size or DEFAULT_SIZE))
+    viewer.start(options.checkpoint)
+    if options.demo:
+        viewer.controllers.scans.open_demo(options.demo)
+    elif options.files:
+        viewer.controllers.scans.open_paths(options.files, options.source_params)
+    shot = None
+    if options.screenshot is not None:
+        shot = Screenshot(viewer, options.screenshot, bool(options.demo or options.files))
+    viewer.window.show()
+    code = app.exec()
+    viewer.close()
+    return shot.code if shot is not None else code
+
+
+class Screenshot(QObject):
+    """Waits until the window has something to show, saves it and ends the program.
+
+    Parameters
+    ----------
+    viewer
+        What to take a picture of.
+    path
+        Where the PNG goes.
+    scans
+        Whether scans were asked for; if not, the picture shows the welcome page.
+    """
+
+    def __init__(self, viewer: Viewer, path: Path, scans: bool) -> None:
+        super().__init__(viewer)
+        self.code = 1
+        self._viewer = viewer
+        self._path = path
+        self._scans = scans
+        self._taking = False
+        # Without a screen the pointer rests on the first menu, which would be drawn hovered.
+        QCursor.setPos(viewer.window.mapToGlobal(viewer.window.rect().bottomRight()))
+        self._look = QTimer(self, interval=50)
+        self._look.timeout.connect(self._check)
+        self._look.start()
+        self._end = QTimer(self, singleShot=True, interval=PATIENCE_MS)
+        self._end.timeout.connect(lambda: self._fail("no picture came in time"))
+        self._end.start()
+
+    def _check(self) -> None:
+        state = self._viewer.store.state
+        if self._taking:
+            return
+        if state.banner and not self._viewer.loader.busy:
+            self._fail(state.banner)
+        elif self._complete():
+            self._taking = True
+            QTimer.singleShot(SETTLE_MS, self._take)
+
+    def _complete(self) -> bool:
+        state, window = self._viewer.store.state, self._viewer.window
+        if self._viewer.loader.busy:
+            return False
+        if not self._scans:
+            return all(card.has_pictures() for card in window.welcome.cards.values())
+        if state.source is not None and state.source.parameters is None:
+            self._fail(
+                f"{state.source.path or state.source.name}: TR, TE and TI are not known. "
+                "Give them with --source-params TR,TE,TI."
+            )
+            return False
+        if state.refusal:
+            self._fail(state.refusal)
+            return False
+        if state.current_frame is None:
+            return False
+        if state.curve is None:
+            return False
+        return state.reference is None or state.compared is not None
+
+    def _take(self) -> None:
+        try:
+            save_picture(self._viewer.window, self._path)
+        except (CRLError, OSError) as refusal:
+            self._fail(str(refusal))
+            return
+        self.code = 0
+        self._finish()
+
+    def _fail(self, line: str) -> None:
+        sys.stderr.write(f"crl-viewer: {line}\n")
+        self._finish()
+
+    def _finish(self) -> None:
+        self._look.stop()
+        self._end.stop()
+        QApplication.exit(self.code)
