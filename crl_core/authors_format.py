@@ -12,6 +12,7 @@ import math
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,8 +110,11 @@ def _unpickled(path: Path) -> Any:
 
     _check_archive(path)
     try:
-        # Mapped, so that the optimiser's state, twice the size of the weights, stays on the disk.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            # Remarks on old or odd pickles: what matters about them is checked below.
+            warnings.simplefilter("ignore")
+            # Mapped, so that the optimiser, twice the size of the weights, stays on the disk.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except _READING as error:
         if "nsupported" in str(error):
             raise CheckpointError(

@@ -14,13 +14,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crl_core.card import MAX_CARD_BYTES, Card
 from crl_core.errors import CheckpointError, CRLError, OutputError
 from crl_core.io.atomic import atomic_path, check_writable
 from crl_core.resources import resource_root
-from crl_core.weights_header import MAX_FILE, MAX_HEADER, MAX_VALUES, Header
+from crl_core.weights_header import MAX_FILE, MAX_HEADER, Header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,11 +125,13 @@ def read_card(path: str | Path) -> Card:
 
 
 def _load_own(path: Path) -> Checkpoint:
+    from crl_core.models.skeleton import skeleton
+
     # One reading of the file: what was checked is what is used.
     data = path.read_bytes()
     header = Header.parse(data, len(data))
     card = _card_of(header, path)
-    expected = _skeleton(card.architecture)
+    expected = skeleton(card.architecture)
     _check_shapes(header.shapes, expected)
     tensors = _tensors(data)
     model = _filled(expected, tensors)
@@ -143,9 +145,10 @@ def _load_own(path: Path) -> Checkpoint:
 
 def _load_authors(path: Path) -> Checkpoint:
     from crl_core.authors_format import authors_card, read_authors
+    from crl_core.models.skeleton import skeleton
 
     architecture, tensors = read_authors(path)
-    expected = _skeleton(architecture)
+    expected = skeleton(architecture)
     _check_shapes({name: tuple(t.shape) for name, t in tensors.items()}, expected)
     # A tensor can claim any shape over a few bytes, so it is copied only after that check.
     model = _filled(expected, {name: t.clone() for name, t in tensors.items()})
@@ -190,31 +193,6 @@ def _card_beside(path: Path) -> Card:
 # building ---------------------------------------------------------------------------------------
 
 
-def _skeleton(architecture: dict[str, Any]) -> CRL:
-    """Build the network without memory for its weights.
-
-    Raises
-    ------
-    CheckpointError
-        When the architecture is unknown, impossible or absurdly large.
-    """
-    import torch
-
-    from crl_core.models import build_from_config
-
-    try:
-        with torch.device("meta"):
-            model = build_from_config(architecture)
-    except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
-        raise CheckpointError(f"its architecture cannot be built ({error})") from error
-    if model.n_parameters > MAX_VALUES:
-        raise CheckpointError(
-            f"its architecture has {model.n_parameters:,} values, more than the {MAX_VALUES:,} "
-            "that are accepted"
-        )
-    return model
-
-
 def _check_shapes(found: Mapping[str, tuple[int, ...]], expected: CRL) -> None:
     """Refuse weights that do not fit the network, naming the first that does not."""
     needed = {name: tuple(t.shape) for name, t in expected.state_dict().items()}
@@ -240,15 +218,15 @@ def _check_values(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def _filled(skeleton: CRL, tensors: Mapping[str, Tensor]) -> CRL:
-    """Give the network its weights; shapes have been checked."""
+def _filled(model: CRL, tensors: Mapping[str, Tensor]) -> CRL:
+    """Give a skeleton its weights; shapes have been checked."""
     import torch
 
     # From double precision a value can overflow, so what is checked is what will be used.
     weights = {name: t.to(torch.float32).contiguous() for name, t in tensors.items()}
     _check_values(weights)
-    skeleton.load_state_dict(weights, assign=True)
-    return skeleton.eval().requires_grad_(False)
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)
 
 
 def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -257,7 +235,8 @@ def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        # A copy, because a tensor of one value may claim to be contiguous with any stride.
+        tensor = tensors[name].detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -295,6 +274,8 @@ def save_checkpoint(path: str | Path, model: CRL, card: Card, *, overwrite: bool
     import safetensors.torch
     import torch
 
+    from crl_core.models.skeleton import skeleton
+
     path = Path(path)
     if path.suffix != OWN_ENDING:
         raise OutputError(
@@ -308,7 +289,7 @@ def save_checkpoint(path: str | Path, model: CRL, card: Card, *, overwrite: bool
         for name, value in model.state_dict().items()
     }
     try:
-        _check_shapes({n: tuple(t.shape) for n, t in weights.items()}, _skeleton(card.architecture))
+        _check_shapes({n: tuple(t.shape) for n, t in weights.items()}, skeleton(card.architecture))
         _check_values(weights)
     except CheckpointError as error:
         raise _about(path, error) from error.__cause__

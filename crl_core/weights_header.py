@@ -13,10 +13,7 @@ from typing import NoReturn
 from crl_core.card import MAX_CARD_BYTES, parse_json
 from crl_core.errors import CheckpointError
 
-MAX_VALUES = 200_000_000
-"""Largest network that is built, in values; the paper's has 39 million."""
-
-MAX_FILE = 8 * MAX_VALUES + 2 * MAX_CARD_BYTES
+MAX_FILE = 1_600_000_000
 MAX_HEADER = 2 * MAX_CARD_BYTES
 """Longest file and longest header that are read, bytes."""
 

@@ -179,6 +179,7 @@ class Viewer(QObject):
         window.panes.source.menuChosen.connect(do.scans.choose_source)
         window.panes.acquired.menuChosen.connect(self._reference_chosen)
         self.store.changed.connect(self._reflect)
+        do.parameters.history.changed.connect(self._refresh_actions)
 
     def _wire_panel(self) -> None:
         panel, do = self.window.panel, self.controllers
@@ -210,7 +211,6 @@ class Viewer(QObject):
         self.controllers.parameters.rested()
         self.controllers.windows.rested()
         self.window.panel.plot.rest()
-        self._refresh_actions()
 
     def _preset_chosen(self, name: str, parameters: SequenceParameters) -> None:
         self.controllers.parameters.preset(name, parameters)

@@ -30,6 +30,7 @@ class ParametersController:
         self._presets = presets
         self._chosen: SequenceParameters | None = None
         self._pushing = False
+        self._moving = False
         self.history = History()
         store.changed.connect(self._on_changed)
         self._push(store.state)
@@ -43,15 +44,24 @@ class ParametersController:
         except ParameterError as refusal:
             self._store.update(banner=str(refusal))
             return
+        self._begin()
         self._store.update(parameters=parameters)
 
     def rested(self) -> None:
         """Remember the position the hand let go of."""
+        self._moving = False
         self.history.record(self._store.state.parameters)
+
+    def _begin(self) -> None:
+        """Remember where a movement starts, so that the first one can be undone too."""
+        if not self._moving:
+            self._moving = True
+            self.history.record(self._store.state.parameters)
 
     def preset(self, name: str, parameters: SequenceParameters) -> None:
         """Go to a named setting."""
         self._chosen = parameters
+        self._begin()
         self._store.update(parameters=parameters, preset=name)
         self.rested()
 
@@ -64,6 +74,7 @@ class ParametersController:
 
     def go(self, parameters: SequenceParameters) -> None:
         """Go to a setting and remember it."""
+        self._begin()
         self._store.update(parameters=_times(parameters))
         self.rested()
 
@@ -78,6 +89,7 @@ class ParametersController:
     def contrast_drag(self, horizontal: float, vertical: float) -> None:
         """Move TE by a horizontal and TR by a vertical drag, both in fractions of the pane."""
         now = self._store.state.parameters
+        self._begin()
         self._store.update(
             parameters=now.at(
                 te=_clipped(now.te * 10 ** (1.5 * horizontal), 5.0, 300.0),

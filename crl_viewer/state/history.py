@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from psygnal import Signal
+
 from crl_core.sequence import SequenceParameters
 
 
@@ -12,7 +14,14 @@ class History:
     ----------
     limit
         How many positions are remembered.
+
+    Attributes
+    ----------
+    changed
+        Emitted when what can be undone or redone may differ.
     """
+
+    changed = Signal()
 
     def __init__(self, limit: int = 100) -> None:
         self._limit = limit
@@ -25,6 +34,7 @@ class History:
             return
         self._positions = [*self._positions[: self._at + 1], parameters][-self._limit :]
         self._at = len(self._positions) - 1
+        self.changed.emit()
 
     @property
     def can_undo(self) -> bool:
@@ -41,6 +51,7 @@ class History:
         if not self.can_undo:
             return None
         self._at -= 1
+        self.changed.emit()
         return self._positions[self._at]
 
     def redo(self) -> SequenceParameters | None:
@@ -48,4 +59,5 @@ class History:
         if not self.can_redo:
             return None
         self._at += 1
+        self.changed.emit()
         return self._positions[self._at]

@@ -63,7 +63,8 @@ def signed_picture(percent: NDArray[np.float32], limit: float) -> NDArray[np.uin
     np.rint(position, out=position)
     picture = signed_table()[position.astype(np.int16) + half]
     picture[outside] = BLACK
-    return picture
+    # Indexing keeps the order of memory, and Qt reads rows.
+    return np.ascontiguousarray(picture)
 
 
 def windowed(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ region.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
     QFocusEvent,
@@ -84,6 +84,7 @@ class GestureArea(QWidget):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.CrossCursor)
+        self.installEventFilter(self)
 
     @property
     def mm_per_pixel(self) -> float:
@@ -202,15 +203,19 @@ class GestureArea(QWidget):
             self._wheel -= notches * _NOTCH
             self.scrolled.emit(notches)
 
-    def event(self, event: QEvent) -> bool:
-        """Zoom with a pinch on a touch pad."""
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Zoom with a pinch on a touch pad.
+
+        A filter and not an override of `event`: an error raised while painting below such an
+        override ends the process (PySide6 6.11).
+        """
         if (
             isinstance(event, QNativeGestureEvent)
             and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
         ):
             self.camera.zoom_at(max(1 + event.value(), 0.5), self.to_mm(event.position()))
             return True
-        return super().event(event)
+        return False
 
     # Keys
 

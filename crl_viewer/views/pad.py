@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -14,6 +15,7 @@ from PySide6.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPaintEvent,
     QPen,
     QPolygonF,
@@ -65,7 +67,7 @@ class PadCanvas(QWidget):
         self.coverage = TrainingCoverage()
         self.trail: deque[SequenceParameters] = deque(maxlen=TRAIL)
         self._from: QPointF | None = None
-        self._ground: tuple[object, QImage, list[QLineF], QPolygonF] | None = None
+        self._ground: tuple[object, QImage, QPainterPath, QPolygonF] | None = None
         self._legend = Legend()
         self._key_moved = False
         self.setMinimumHeight(120)
@@ -263,7 +265,8 @@ class PadCanvas(QWidget):
         pen = QPen(pad_field.blend(p.accent, p.window, pad_field.LINE), 1.25)
         pen.setCapStyle(Qt.PenCapStyle.RoundCap)
         painter.setPen(pen)
-        painter.drawLines(edge)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPath(edge)
         red = QColor(p.bad)
         red.setAlphaF(0.5)
         painter.setPen(Qt.PenStyle.NoPen)
@@ -272,11 +275,14 @@ class PadCanvas(QWidget):
 
     def _make_ground(
         self, scales: tuple[Scale, Scale], accent: QColor
-    ) -> tuple[QImage, list[QLineF], QPolygonF]:
+    ) -> tuple[QImage, QPainterPath, QPolygonF]:
         field = pad_field.margins_on(self.coverage, self.names, scales, self.parameters)
         origin = np.array([scales[0].start, scales[1].end])
         ends = pad_field.outline(field) * pad_field.CELL + origin
-        edge = [QLineF(*start, *end) for start, end in ends.tolist()]
+        edge = QPainterPath()
+        for start, end in ends.tolist():
+            edge.moveTo(*start)
+            edge.lineTo(*end)
         closed = pad_field.forbidden(self.names, scales, self.parameters)
         return pad_field.shading(field, accent), edge, closed
 
@@ -311,8 +317,9 @@ class PadCanvas(QWidget):
         thin = QColor(colour)
         thin.setAlphaF(0.55)
         painter.setPen(QPen(thin, 1))
-        painter.drawLine(QPointF(frame.left(), at.y()), QPointF(at.x() - 6, at.y()))
-        painter.drawLine(QPointF(at.x(), at.y() + 6), QPointF(at.x(), frame.bottom()))
+        x, y = math.floor(at.x()) + 0.5, math.floor(at.y()) + 0.5
+        painter.drawLine(QPointF(frame.left(), y), QPointF(at.x() - 6, y))
+        painter.drawLine(QPointF(x, at.y() + 6), QPointF(x, frame.bottom()))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(p.window, 4.5))
         painter.drawEllipse(at, 5.75, 5.75)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt
 from PySide6.QtGui import (
     QColor,
     QFontMetricsF,
@@ -83,11 +83,12 @@ class Legend:
             self._corner = covered.index(min(covered))
         box = boxes[self._corner]
         veil = QColor(theme.current().window)
-        veil.setAlphaF(0.8)
+        veil.setAlphaF(0.75)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(veil)
-        painter.drawRoundedRect(box, 3, 3)
         painter.setFont(theme.font(10))
+        words = max(painter.fontMetrics().horizontalAdvance(kind) for kind in kinds)
+        painter.drawRoundedRect(QRectF(box.topLeft(), QSizeF(words + 22, box.height())), 3, 3)
         left = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for k, kind in enumerate(kinds):
             y = box.top() + 3 + (k + 0.5) * self.ROW

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from crl_core.physics.feasibility import Finding, assess
 from crl_core.sequence import MIN_TI, TE_RANGE, TI_RANGE, TR_RANGE, SequenceParameters
@@ -167,13 +168,19 @@ class Span:
 
 def playable(name: str, at: SequenceParameters, scale: Scale) -> Span:
     """Return which values of a parameter can be played with the other two of `at`."""
+    neutral = at.at(**{name: DEFAULT_RANGES[name][0]})
+    return _playable(name, neutral, replace(scale, start=0.0, end=1.0))
+
+
+@lru_cache(maxsize=256)
+def _playable(name: str, at: SequenceParameters, scale: Scale) -> Span:
     def free(value: float) -> bool:
         return obstacle(_with(at, name, value)) is None
 
     off = scale.off and free(0.0)
     low = max(scale.low, MIN_TI) if name == "ti" else scale.low
-    inner = [low * (scale.high / low) ** (k / 8) for k in range(9)]
-    good = [v for v in (*inner, getattr(at, name)) if v > 0 and free(v)]
+    inner = [low * (scale.high / low) ** (k / 16) for k in range(17)]
+    good = [v for v in inner if free(v)]
     if not good:
         return Span(1.0, 0.0, off)
     lowest = low if free(low) else _bisect(free, min(good), low)

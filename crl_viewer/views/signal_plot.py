@@ -100,7 +100,7 @@ class _Canvas(QWidget):
         painter.save()
         painter.setClipRect(self.frame.adjusted(0, -5, 5, 5))
         if self.marker is not None:
-            x = self.place(self.marker, 0)[0][0]
+            x = math.floor(self.place(self.marker, 0)[0][0]) + 0.5
             painter.setPen(QPen(p.warn if self.extrapolating else p.accent, 1))
             painter.drawLine(QPointF(x, self.frame.top()), QPointF(x, self.frame.bottom()))
         if self.closed is not None:

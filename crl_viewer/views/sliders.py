@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
@@ -14,7 +15,15 @@ from crl_core.sequence import PRESETS, SequenceParameters
 from crl_core.trust import TrainingCoverage
 from crl_viewer.formatting import clock, milliseconds, parse_ms
 from crl_viewer.strings import deviation
-from crl_viewer.views.scales import NAMES, TYPED_RANGES, Span, default_scale, obstacle, playable
+from crl_viewer.views.scales import (
+    NAMES,
+    TYPED_RANGES,
+    Scale,
+    Span,
+    default_scale,
+    obstacle,
+    playable,
+)
 from crl_viewer.views.slider_row import ParameterRow
 from crl_viewer.views.slider_track import SAMPLES, Marks
 from crl_viewer.views.snap_line import SnapLine
@@ -176,24 +185,36 @@ class ParameterSliders(QWidget):
         """Bring tracks, fields and the line below in step with the values."""
         now = self._parameters
         suggested = self._coverage.suggestion(now)
+        scales = {name: self._scale(name) for name in NAMES}
+        trust = self._trust(scales)
         for name, row in self.rows.items():
-            known = [getattr(p, name) for p in (*self._coverage.points, now)]
-            known += [getattr(p, name) for _, p in self._acquired]
-            scale = default_scale(name, known)
-            span = playable(name, now, scale)
-            self._spans[name] = span
-            row.track.set_scale(scale)
-            row.track.set_marks(self._marks(name, span))
+            self._spans[name] = playable(name, now, scales[name])
+            row.track.set_scale(scales[name])
+            row.track.set_marks(self._marks(name, trust[name]))
             row.track.set_amber(name == suggested)
             row.show_value(getattr(now, name))
             row.update()
         self._refresh_line()
 
-    def _marks(self, name: str, span: Span) -> Marks:
+    def _scale(self, name: str) -> Scale:
+        known = [getattr(p, name) for p in (*self._coverage.points, self._parameters)]
+        return default_scale(name, known + [getattr(p, name) for _, p in self._acquired])
+
+    def _trust(self, scales: dict[str, Scale]) -> dict[str, NDArray[np.float64]]:
+        """Cut the field along each track, and at the stop for "off"; one call for all three."""
+        cuts = []
+        for k, name in enumerate(NAMES):
+            scale = scales[name]
+            cut = np.tile(np.array(self._parameters.triple), (SAMPLES + 1, 1))
+            cut[:SAMPLES, k] = np.geomspace(scale.low, scale.high, SAMPLES)
+            cut[SAMPLES, k] = 0.0 if scale.off else scale.low
+            cuts.append(cut)
+        trust = self._coverage.trust_of(np.concatenate(cuts))
+        return dict(zip(NAMES, trust.reshape(len(NAMES), -1), strict=True))
+
+    def _marks(self, name: str, trust: NDArray[np.float64]) -> Marks:
         now = self._parameters
         scale = self.rows[name].track.scale
-        along = np.geomspace(scale.low, scale.high, SAMPLES)
-        trust = self._coverage.trust_along(name, np.append(along, 0.0 if scale.off else 1.0), now)
         trained = {(getattr(p, name), p.inverted == now.inverted) for p in self._coverage.points}
         acquired = {getattr(p, name) for _, p in self._acquired}
         return Marks(
@@ -201,7 +222,7 @@ class ParameterSliders(QWidget):
             acquired=sorted(v for v in acquired if v > 0 or scale.off),
             trust=trust[:-1],
             trust_off=float(trust[-1]),
-            span=span,
+            span=self._spans[name],
             carets=self._carets() if name == "ti" else (),
         )
 

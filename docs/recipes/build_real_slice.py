@@ -217,8 +217,12 @@ def write_scan(path: Path, data: Image, name: str, note: str, scan: Timed) -> No
 def write(both: Pair, te: float, transform: Similarity, estimate: str, out: Path) -> None:
     """Write the twelve images, their sidecars and the dataset description."""
     anat = out / "sub-01" / "anat"
-    assumed = "Pixel size assumed (1 mm); which side is left is not stated."
-    moved = f"Registered to the spin echo series: {transform}. TE estimated from the data. "
+    assumed = "Pixel size assumed (1 mm)."
+    moved = (
+        f"Registered to the spin echo series ({transform.rotation:.1f}°,"
+        f" {np.hypot(*transform.shift):.1f} px, {100 * abs(transform.scale - 1):.1f} % scale)."
+        " TE estimated. "
+    )
     for k, echo in enumerate(SE_TE):
         parameters = SequenceParameters(SE_TR, echo)
         scan = Timed(parameters, dict.fromkeys(NAMES, Origin("t2example.py" + SOURCE)))

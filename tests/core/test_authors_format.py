@@ -1,99 +1,24 @@
-"""Import of the authors' checkpoints against a plain reading of their forward pass, and refusals.
+"""Import of the authors' checkpoints against a plain reading of their forward pass.
 
 The files are made here, in the layout of the published training script, with random weights.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
 from crl_core.checkpoint import load_checkpoint, save_checkpoint
-from crl_core.errors import CheckpointError
 from crl_core.sequence import PAPER_SEQUENCES
+from tests.core.authors_layout import random_state, small_file, small_state, training_file
 
 T2W, FLAIR = PAPER_SEQUENCES[7].triple, PAPER_SEQUENCES[8].triple
-
-
-def random_state(
-    features: int,
-    blocks: int,
-    code: list[int],
-    decoder: list[int],
-    *,
-    attention: bool = True,
-    seed: int = 0,
-) -> OrderedDict[str, Tensor]:
-    """Weights with the published names, uniform within 1 / sqrt(inputs) like torch's own."""
-    generator = torch.Generator().manual_seed(seed)
-    state: OrderedDict[str, Tensor] = OrderedDict()
-
-    def add(name: str, *shape: int) -> None:
-        bound = 1.0 / float(torch.tensor(shape[1:]).prod()) ** 0.5
-        for part, size in (("weight", shape), ("bias", shape[:1])):
-            values = torch.empty(size).uniform_(-bound, bound, generator=generator)
-            state[f"{name}.{part}"] = values
-
-    add("encoder.head.0", features, 1, 3, 3)
-    for block in range(blocks):
-        for place in (0, 2):
-            add(f"encoder.body.{block}.body.{place}", features, features, 3, 3)
-    add(f"encoder.body.{blocks}", features, features, 3, 3)
-    for stack, widths in (
-        ("codemapping_mlp", [3, *code, features]),
-        ("imnet", [features, *decoder, 1]),
-    ):
-        for layer in range(len(widths) - 1):
-            add(f"{stack}.layers.{2 * layer}", widths[layer + 1], widths[layer])
-    if attention:
-        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            add(f"cross_attn.{part}", features, features)
-    return state
-
-
-def small_state(**options: Any) -> OrderedDict[str, Tensor]:
-    """Eight channels, two blocks, hidden layers of three different widths."""
-    return random_state(8, 2, [5, 6], [7, 9, 4], **options)
-
-
-def training_file(state: dict[str, Tensor], encoder: str, decoder: list[int]) -> dict[str, Any]:
-    """What the published training script puts around the weights."""
-    moments = {
-        i: {"step": torch.tensor(3.0), "exp_avg": torch.zeros_like(t)}
-        for i, t in enumerate(list(state.values())[:2])
-    }
-    return {
-        "model": {
-            "name": "crl",
-            "args": {
-                "encoder_spec": {"name": encoder, "args": {"res_scale": 0.1}},
-                "imnet_spec": {"name": "mlp", "args": {"out_dim": 1, "hidden_list": decoder}},
-            },
-            "sd": state,
-        },
-        "optimizer": {
-            "name": "adam",
-            "args": {"lr": 1e-4},
-            "sd": {"state": moments, "param_groups": [{"lr": 1e-4, "params": [0, 1]}]},
-        },
-        "epoch": 3,
-    }
-
-
-def small_file(**options: Any) -> dict[str, Any]:
-    """A complete small file."""
-    return training_file(small_state(**options), "ResNet-2-8", [7, 9, 4])
 
 
 def published_forward(
@@ -158,19 +83,6 @@ def write(tmp_path: Path) -> Callable[[Any], Path]:
 
 
 Writer = Callable[..., Path]
-
-
-def refusal(path: Path) -> str:
-    """The one line a user reads."""
-    with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(path)
-    line = str(caught.value)
-    assert path.name in line
-    assert "\n" not in line
-    return line
-
-
-# what is read -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -244,6 +156,17 @@ def test_prefix_and_dead_attention_do_not_matter(
     assert not any("cross_attn" in name for name in other.model.state_dict())
 
 
+def test_memory_layout_does_not_matter(write: Writer) -> None:
+    plain = load_checkpoint(write(small_file(), "plain.pth"))
+    content = small_file()
+    state = content["model"]["sd"]
+    for name, value in state.items():
+        # Every second value of a wider storage; one value alone still claims the wide stride.
+        state[name] = value.repeat_interleave(2, dim=-1)[..., ::2]
+    assert not state["imnet.layers.0.weight"].is_contiguous()
+    assert load_checkpoint(write(content)).card.sha256 == plain.card.sha256
+
+
 def test_dead_attention_may_hold_anything(write: Writer) -> None:
     content = small_file()
     content["model"]["sd"]["cross_attn.q_proj.weight"] = torch.tensor([float("nan")])
@@ -288,250 +211,3 @@ def test_converted_once_it_is_a_checkpoint_like_any_other(write: Writer, tmp_pat
     assert again.card == imported.card
     for name, weight in imported.model.state_dict().items():
         assert torch.equal(weight, again.model.state_dict()[name])
-
-
-# what is refused --------------------------------------------------------------------------------
-
-
-class Hostile:
-    """Makes a file when it is unpickled the usual way."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.trace,)
-
-
-@pytest.mark.parametrize("place", ["whole", "optimiser", "weight", "raw", "protocol 0"])
-def test_code_in_a_file_never_runs(write: Writer, tmp_path: Path, place: str) -> None:
-    trace = tmp_path / "trace"
-    content = small_file()
-    if place in ("raw", "protocol 0"):
-        path = tmp_path / "raw.pth"
-        protocol = 0 if place == "protocol 0" else pickle.DEFAULT_PROTOCOL
-        path.write_bytes(pickle.dumps({**content, "model": Hostile(trace)}, protocol))
-    elif place == "whole":
-        path = write(Hostile(trace))
-    elif place == "optimiser":
-        path = write({**content, "optimizer": Hostile(trace)})
-    else:
-        content["model"]["sd"]["imnet.layers.0.weight"] = Hostile(trace)
-        path = write(content)
-    line = refusal(path)
-    assert not trace.exists()
-    if place not in ("raw", "protocol 0"):
-        assert "nothing in it was run" in line
-
-
-def test_the_hostile_file_of_these_tests_does_run_elsewhere(tmp_path: Path) -> None:
-    pickle.loads(pickle.dumps(Hostile(tmp_path / "trace")))
-    assert (tmp_path / "trace").exists()
-
-
-def test_a_whole_pickled_network_is_refused(write: Writer) -> None:
-    assert "nothing in it was run" in refusal(write(torch.nn.Linear(2, 2)))
-
-
-def _set(content: dict[str, Any], name: str, value: Any) -> None:
-    content["model"]["sd"][name] = value
-
-
-def _drop(content: dict[str, Any], name: str) -> None:
-    del content["model"]["sd"][name]
-
-
-DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "shape": (
-        lambda c: _set(c, "imnet.layers.2.weight", torch.zeros(9, 8)),
-        "imnet.layers.2.weight is (9, 8) where (9, 7) is needed",
-    ),
-    "nan": (
-        lambda c: c["model"]["sd"]["encoder.body.1.body.2.bias"].fill_(float("nan")),
-        "encoder.body.1.body.2.bias holds values that are not numbers",
-    ),
-    "infinite": (
-        lambda c: c["model"]["sd"]["imnet.layers.6.bias"].fill_(float("inf")),
-        "imnet.layers.6.bias holds values that are not numbers",
-    ),
-    "overflow": (
-        lambda c: _set(c, "imnet.layers.6.bias", torch.tensor([1e300], dtype=torch.float64)),
-        "imnet.layers.6.bias holds values that are not numbers",
-    ),
-    "missing": (
-        lambda c: _drop(c, "codemapping_mlp.layers.2.bias"),
-        "codemapping_mlp.layers.2.bias is missing",
-    ),
-    "first missing": (
-        lambda c: _drop(c, "encoder.head.0.weight"),
-        "encoder.head.0.weight is missing",
-    ),
-    "a gap between layers": (
-        lambda c: _drop(c, "imnet.layers.2.weight"),
-        "its decoder's tensors are not those its description announces",
-    ),
-    "unexpected": (
-        lambda c: _set(c, "extra.weight", torch.zeros(1)),
-        "extra.weight is not part of the network",
-    ),
-    "integers": (
-        lambda c: _set(c, "imnet.layers.6.bias", torch.zeros(1, dtype=torch.int64)),
-        "imnet.layers.6.bias holds values of the kind torch.int64",
-    ),
-    "complex": (
-        lambda c: _set(c, "imnet.layers.6.bias", torch.zeros(1, dtype=torch.complex64)),
-        "imnet.layers.6.bias holds values of the kind torch.complex64",
-    ),
-    "sparse": (
-        lambda c: _set(c, "imnet.layers.0.weight", torch.zeros(7, 8).to_sparse()),
-        "imnet.layers.0.weight holds values",
-    ),
-    "not a tensor": (
-        lambda c: _set(c, "imnet.layers.6.bias", [0.0]),
-        "its entry 'imnet.layers.6.bias' is not a weight",
-    ),
-    "a number as name": (
-        lambda c: c["model"]["sd"].update({5: torch.zeros(1)}),
-        "its entry '5' is not a weight",
-    ),
-    "twice": (
-        lambda c: _set(c, "module.imnet.layers.6.bias", torch.zeros(1)),
-        "imnet.layers.6.bias is there twice",
-    ),
-    "too wide": (
-        lambda c: _set(c, "encoder.head.0.weight", torch.zeros(1).expand(4096, 1, 3, 3)),
-        "sizes are out of range",
-    ),
-    "a small file that unfolds": (
-        lambda c: _set(c, "encoder.body.2.weight", torch.zeros(1).expand(10**6, 10**6)),
-        "encoder.body.2.weight is (1000000, 1000000) where (8, 8, 3, 3) is needed",
-    ),
-    "a scalar": (
-        lambda c: _set(c, "encoder.head.0.weight", torch.tensor(1.0)),
-        "encoder.head.0.weight is missing",
-    ),
-    "another model": (
-        lambda c: c["model"].update(name="lccd"),
-        "holds the model 'lccd'. Only 'crl' can be read",
-    ),
-    "no name": (lambda c: c["model"].pop("name"), "holds the model 'None'"),
-    "no description": (lambda c: c["model"].pop("args"), "its model has no 'encoder_spec'"),
-    "another encoder": (
-        lambda c: c["model"]["args"]["encoder_spec"].update(name="swin"),
-        "its encoder 'swin' is unknown",
-    ),
-    "encoder of other size": (
-        lambda c: c["model"]["args"]["encoder_spec"].update(name="ResNet-32-256"),
-        "called 'ResNet-32-256' but holds 2 blocks of 8 channels",
-    ),
-    "another decoder": (
-        lambda c: c["model"]["args"]["imnet_spec"].update(name="siren"),
-        "its decoder 'siren' is unknown",
-    ),
-    "decoder of other size": (
-        lambda c: c["model"]["args"]["imnet_spec"]["args"].update(hidden_list=[7, 9]),
-        "its decoder's tensors are not those its description announces",
-    ),
-    "two outputs": (
-        lambda c: c["model"]["args"]["imnet_spec"]["args"].update(out_dim=2),
-        "its decoder's tensors are not those its description announces",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_contradiction_is_named(write: Writer, name: str) -> None:
-    content = small_file()
-    damage, expected = DAMAGES[name]
-    damage(content)
-    assert expected in refusal(write(content))
-
-
-@pytest.mark.parametrize("content", [{}, [], {"model": 1}, {"model": {}}, torch.zeros(3), "crl"])
-def test_other_contents_are_refused(write: Writer, content: Any) -> None:
-    assert "not of the authors' format" in refusal(write(content))
-
-
-def test_too_many_layers_are_refused(write: Writer) -> None:
-    content = small_file()
-    for layer in range(8, 60, 2):
-        _set(content, f"imnet.layers.{layer}.weight", torch.zeros(1, 1))
-    assert "imnet has more than 16 layers" in refusal(write(content))
-
-
-def test_compressed_archives_are_refused(write: Writer, tmp_path: Path) -> None:
-    """They can unfold to any size, and torch never writes them."""
-    path = tmp_path / "packed.pth"
-    with (
-        zipfile.ZipFile(write(small_file())) as plain,
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
-    ):
-        for entry in plain.infolist():
-            packed.writestr(entry.filename, plain.read(entry))
-    assert "is damaged" in refusal(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", bytes(5000)])
-def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "other.pth"
-    path.write_bytes(content)
-    refusal(path)
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    assert "does not exist" in refusal(tmp_path / "nowhere.pth")
-    (tmp_path / "folder.pth").mkdir()
-    assert "is a folder" in refusal(tmp_path / "folder.pth")
-
-
-@settings(max_examples=40)
-@given(data=st.data())
-def test_damaged_bytes_are_refused_or_harmless(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    """Whatever happens to the bytes, either the file is refused or the weights are unchanged."""
-    folder = tmp_path_factory.mktemp("damage")
-    path = folder / "small.pth"
-    torch.save(small_file(), path)
-    intact = load_checkpoint(path).card.sha256
-    content = bytearray(path.read_bytes())
-    if data.draw(st.booleans()):
-        content = content[: data.draw(st.integers(1, len(content) - 1))]
-    else:
-        for _ in range(data.draw(st.integers(1, 4))):
-            content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(content)
-    try:
-        assert load_checkpoint(path).card.sha256 == intact
-    except CheckpointError as error:
-        line = str(error)
-    else:
-        return
-    assert "small.pth" in line
-
-
-LIES = {
-    # As pickled: "Q" ends a storage, then "K 0" is where in it the tensor starts.
-    "far beyond the file": (b"QK\x00", b"QJ\xff\xff\xff\x7f"),
-    "before the storage": (b"QK\x00", b"QJ\xfc\xff\xff\xff"),
-    # The number of values of a storage: "M" and two bytes, or "J" and four.
-    "no storage": (b"M@\x02t", b"M\x00\x00t"),
-    "a negative storage": (b"M@\x02t", b"J\xfc\xff\xff\xfft"),
-}
-
-
-@pytest.mark.parametrize("name", LIES)
-def test_a_lying_pickle_in_a_sound_archive_is_refused(
-    write: Writer, tmp_path: Path, name: str
-) -> None:
-    """The checksums are right, only storages and places are not: refused without a crash."""
-    path = tmp_path / "lies.pth"
-    old, new = LIES[name]
-    with zipfile.ZipFile(write(small_file())) as plain, zipfile.ZipFile(path, "w") as lies:
-        for entry in plain.infolist():
-            content = plain.read(entry)
-            if entry.filename.endswith("data.pkl"):
-                assert old in content
-                content = content.replace(old, new)
-            lies.writestr(entry.filename, content)
-    assert "is damaged" in refusal(path)

@@ -1,11 +1,10 @@
-"""Own checkpoints: what is written is what is read, and everything else is refused in one line."""
+"""Own checkpoints: what is written is what is read."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from crl_core import checkpoint as module
 from crl_core.checkpoint import (
@@ -28,46 +26,18 @@ from crl_core.checkpoint import (
     save_checkpoint,
 )
 from crl_core.errors import CheckpointError, OutputError
-from crl_core.models import CRL, build_model, preset_config
-from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
-from crl_core.trust import ParameterBox, TrainingCoverage
-
-SIZES: dict[str, dict[str, Any]] = {
-    "crl-code": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
-    "crl-paper": {"features": 8, "blocks": 1, "heads": 2, "code_hidden": [6], "decoder_hidden": []},
-    "crl-small": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
-    "crl-plus": {"widths": [4, 6], "code_width": 5, "residual_width": 3},
-}
-
-
-def tiny_model(preset: str = "crl-small", seed: int = 0) -> CRL:
-    torch.manual_seed(seed)
-    return build_model(preset, **SIZES[preset])
-
-
-def tiny_card(preset: str = "crl-small", **changes: Any) -> Card:
-    return Card(
-        **{
-            "name": "tiny",
-            "preset": preset,
-            "architecture": {**preset_config(preset), **SIZES[preset]},
-            "intensity_rule": "robust",
-            "in_plane_mm": 0.9,
-            "coverage": TrainingCoverage(
-                points=tuple(PAPER_SEQUENCES.values()),
-                box=ParameterBox((500.0, 9000.0), (8.0, 120.0), (100.0, 3000.0)),
-                held_out=(SequenceParameters(600, 10),),
-                data="digital heads",
-            ),
-            "training": {
-                "steps": 10,
-                "seconds": 1.5,
-                "config": {"sequences": (1, 2), "bf16": True},
-            },
-            "metrics": {"psnr": 31.5, "baselines": {"identity": 12.0}, "remarks": None},
-            **changes,
-        }
-    )
+from crl_core.sequence import PAPER_SEQUENCES
+from tests.core.tiny_checkpoint import (
+    SIZES,
+    embed,
+    embedded,
+    join,
+    refusal,
+    rewrite,
+    split,
+    tiny_card,
+    tiny_model,
+)
 
 
 @pytest.fixture
@@ -78,50 +48,7 @@ def path(tmp_path: Path) -> Path:
     return target
 
 
-def refusal(path: Path, read: Callable[[Path], object] = load_checkpoint) -> str:
-    """The one line a user reads."""
-    with pytest.raises(CheckpointError) as caught:
-        read(path)
-    line = str(caught.value)
-    assert str(path) in line
-    assert "\n" not in line
-    return line
-
-
-def split(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header and tensor bytes of a safetensors file."""
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    return json.loads(content[8:end]), content[end:]
-
-
-def join(path: Path, header: object, tensors: bytes) -> None:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + tensors)
-
-
-def embedded(path: Path) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads(split(path)[0]["__metadata__"]["card"])
-    return card
-
-
-def embed(path: Path, card: object) -> None:
-    """Replace the card inside the file and remove the one beside it."""
-    header, tensors = split(path)
-    text = card if isinstance(card, str) else json.dumps(card)
-    join(path, {**header, "__metadata__": {"card": text}}, tensors)
-    path.with_suffix(".json").unlink(missing_ok=True)
-
-
-def rewrite(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
-    """Change the weights but keep the card, as somebody would who edits the file."""
-    weights = safetensors.torch.load(path.read_bytes())
-    card = split(path)[0]["__metadata__"]
-    change(weights)
-    safetensors.torch.save_file(weights, path, metadata=card)
-
-
-# what is read -----------------------------------------------------------------------------------
+# what is read -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("preset", SIZES)
@@ -173,20 +100,34 @@ def test_a_card_is_read_without_the_weights(path: Path, name: str) -> None:
     assert read_card(path.with_name(name)) == load_checkpoint(path).card
 
 
-def test_a_card_is_read_without_torch(path: Path) -> None:
-    code = (
-        "import sys; from crl_core.checkpoint import read_card, bundled_checkpoints;"
-        "bundled_checkpoints(); import crl_core.authors_format;"
-        f"print(read_card({str(path)!r}).name, 'torch' in sys.modules)"
-    )
+def printed_by(code: str) -> list[str]:
+    """The words a fresh interpreter prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"import sys; {code}"],
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(module.__file__).parents[1],
     )
-    assert done.stdout.split() == ["tiny", "False"]
+    return done.stdout.split()
+
+
+def test_a_card_is_read_without_torch(path: Path) -> None:
+    words = printed_by(
+        "from crl_core.checkpoint import read_card, bundled_checkpoints; bundled_checkpoints();"
+        "import crl_core.authors_format;"
+        f"print(read_card({str(path)!r}).name, 'torch' in sys.modules)"
+    )
+    assert words == ["tiny", "False"]
+
+
+def test_reading_does_not_wait_for_torch_s_compiler(path: Path) -> None:
+    """Importing it takes seconds, which would be added to every start of the program."""
+    words = printed_by(
+        "from crl_core.checkpoint import load_checkpoint;"
+        f"print(load_checkpoint({str(path)!r}).card.name, 'torch._dynamo' in sys.modules)"
+    )
+    assert words == ["tiny", "False"]
 
 
 def test_one_file_is_enough(path: Path) -> None:
@@ -237,232 +178,7 @@ def test_the_hash_does_not_depend_on_the_order(order: list[str]) -> None:
     assert module._fingerprint(weights) != module._fingerprint(reshaped)
 
 
-# what is refused: the file ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("read", [load_checkpoint, read_card])
-def test_missing_files_folders_and_other_kinds(
-    tmp_path: Path, read: Callable[[Path], object]
-) -> None:
-    assert "does not exist" in refusal(tmp_path / "none.safetensors", read)
-    (tmp_path / "folder.safetensors").mkdir()
-    assert "is a folder" in refusal(tmp_path / "folder.safetensors", read)
-    (tmp_path / "empty.safetensors").touch()
-    assert "is empty" in refusal(tmp_path / "empty.safetensors", read)
-    (tmp_path / "image.nii").write_bytes(b"data")
-    assert ".safetensors" in refusal(tmp_path / "image.nii", read)
-
-
-@settings(max_examples=60)
-@given(data=st.data(), part=st.floats(0.0, 0.9999))
-def test_truncated_files_are_refused(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, part: float
-) -> None:
-    path = tmp_path_factory.mktemp("cut") / "tiny.safetensors"
-    save_checkpoint(path, tiny_model(), tiny_card())
-    content = path.read_bytes()
-    path.write_bytes(content[: int(part * len(content))])
-    refusal(path)
-    refusal(path, read_card)
-
-
-@settings(max_examples=60)
-@given(data=st.data())
-def test_damaged_bytes_are_refused_or_harmless(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    path = tmp_path_factory.mktemp("damage") / "tiny.safetensors"
-    written = save_checkpoint(path, tiny_model(), tiny_card())
-    content = bytearray(path.read_bytes())
-    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(content)
-    try:
-        read = load_checkpoint(path)
-    except CheckpointError as error:
-        line = str(error)
-    else:
-        assert read.card.sha256 == written.sha256
-        return
-    assert "tiny.safetensors" in line
-
-
-def test_a_changed_weight_is_noticed(path: Path) -> None:
-    rewrite(path, lambda w: w["imnet.layers.0.bias"].add_(1e-6))
-    assert "their hash differs" in refusal(path)
-
-
-@pytest.mark.parametrize("claim", [2**20 + 1, 2**40, 2**63, 2**64 - 1])
-def test_a_header_that_claims_too_much_is_refused(path: Path, claim: int) -> None:
-    path.write_bytes(claim.to_bytes(8, "little") + path.read_bytes()[8:])
-    assert "shorter than its header says" in refusal(path)
-    refusal(path, read_card)
-
-
-def test_a_header_longer_than_any_card_is_refused(path: Path) -> None:
-    join(path, b"{" + b" " * (3 << 20) + b"}", b"")
-    assert "header claims" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "header",
-    [b"", b"[]", b"nonsense", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}', b'{"a": NaN}',
-     b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}',
-     b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}}',
-     b'{"a": {"dtype": "F32", "shape": [1e9], "data_offsets": [0, 4]}}',
-     b'{"a": {"dtype": "F32", "shape": [4611686018427387904, 4], "data_offsets": [0, 0]}}',
-     b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}',
-     b'{"a": {"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}}',
-     b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'],
-)  # fmt: skip
-def test_headers_without_sense_are_refused(path: Path, header: bytes) -> None:
-    join(path, header, bytes(4))
-    assert "is damaged" in refusal(path)
-
-
-def test_overlapping_tensors_are_refused(path: Path) -> None:
-    header, tensors = split(path)
-    bias = header["codemapping_mlp.layers.2.bias"]
-    header["encoder.body.1.bias"]["data_offsets"] = bias["data_offsets"]
-    join(path, header, tensors)
-    assert "is damaged" in refusal(path)
-
-
-@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.bool])
-def test_values_that_are_not_floating_point_are_refused(path: Path, kind: torch.dtype) -> None:
-    rewrite(path, lambda w: w.update({"imnet.layers.2.bias": torch.zeros(1, dtype=kind)}))
-    assert "imnet.layers.2.bias holds values of the kind" in refusal(path)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_values_that_are_not_numbers_are_refused(path: Path, value: float) -> None:
-    rewrite(path, lambda w: w["encoder.body.0.body.2.weight"].view(-1)[7:8].fill_(value))
-    line = refusal(path)
-    assert "encoder.body.0.body.2.weight holds values that are not numbers" in line
-
-
-def test_a_wrong_shape_is_named(path: Path) -> None:
-    rewrite(path, lambda w: w.update({"imnet.layers.0.weight": torch.zeros(5, 32)}))
-    assert "imnet.layers.0.weight is (5, 32) where (5, 8) is needed" in refusal(path)
-
-
-def test_missing_and_unexpected_tensors_are_named(path: Path) -> None:
-    rewrite(path, lambda w: w.update(extra=torch.zeros(1)))
-    assert "extra is not part of the network" in refusal(path)
-    rewrite(path, lambda w: (w.pop("extra"), w.pop("encoder.head.0.bias")))
-    assert "encoder.head.0.bias is missing" in refusal(path)
-
-
-def test_a_pickle_under_our_name_is_refused(path: Path) -> None:
-    torch.save(tiny_model().state_dict(), path)
-    refusal(path)
-
-
-def test_huge_files_are_refused_unread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FILE", path.stat().st_size - 1)
-    assert "too large" in refusal(path)
-    assert "too large" in refusal(path, read_card)
-
-
-# what is refused: the card ----------------------------------------------------------------------
-
-
-def test_no_card_at_all_is_refused(path: Path) -> None:
-    header, tensors = split(path)
-    for metadata in ({}, {"card2": "x"}):
-        join(path, {**header, "__metadata__": metadata}, tensors)
-        path.with_suffix(".json").unlink(missing_ok=True)
-        assert "has no card, neither inside nor beside it" in refusal(path)
-        refusal(path, read_card)
-
-
-WRONG_ENTRIES: list[tuple[str, Any]] = [
-    ("name", ""), ("name", 3), ("name", "x" * 101), ("preset", None), ("note", None),
-    ("intensity_rule", "z-score"), ("intensity_rule", ["robust"]),
-    ("in_plane_mm", "1"), ("in_plane_mm", True), ("in_plane_mm", 0), ("in_plane_mm", -1.0),
-    ("in_plane_mm", 1e9), ("training", []), ("training", {"a": 1e999}), ("metrics", "good"),
-    ("metrics", {"psnr": float("nan")}), ("sha256", "abc"), ("sha256", None),
-    ("sha256", "G" * 64), ("version", 0), ("version", "1"), ("version", True), ("version", 2),
-    ("coverage", None), ("coverage", {}), ("architecture", None), ("architecture", {}),
-    ("architecture", {"kind": ["ratio"]}), ("architecture", {"kind": "ratio", "features": None}),
-    ("architecture", {"kind": "ratio", "features": {"a": 1}}),
-    ("architecture", {"kind": "ratio", "residual_scale": 1e30}), ("extra", 1),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("entry", "value"), WRONG_ENTRIES, ids=lambda v: str(v)[:40])
-def test_wrong_entries_of_a_card_are_named(path: Path, entry: str, value: Any) -> None:
-    embed(path, {**embedded(path), entry: value})
-    line = refusal(path)
-    assert "card" in line
-    nameless = isinstance(value, float | dict) and any(w in line for w in ("NaN", "Infinity"))
-    shown = "format" if entry == "version" else entry
-    assert shown in line or nameless
-    refusal(path, read_card)
-
-
-@pytest.mark.parametrize("entry", list(tiny_card().as_dict()))
-def test_missing_entries_of_a_card_are_named(path: Path, entry: str) -> None:
-    card = embedded(path)
-    del card[entry]
-    embed(path, card)
-    assert f"the entry '{entry}' is missing" in refusal(path)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"card"', "[" * 100_000])
-def test_a_card_that_is_no_table_is_refused(path: Path, text: str) -> None:
-    embed(path, text)
-    assert "its card cannot be used" in refusal(path)
-
-
-def test_deep_nesting_and_long_cards_are_refused(path: Path) -> None:
-    deep: Any = 1
-    for _ in range(20):
-        deep = [deep]
-    embed(path, {**embedded(path), "metrics": {"deep": deep}})
-    assert "nested too deeply" in refusal(path)
-    embed(path, {**embedded(path), "metrics": {"long": "x" * (1 << 20)}})
-    assert "longer than" in refusal(path)
-
-
-def test_a_card_beside_is_checked_as_well(path: Path) -> None:
-    beside = path.with_suffix(".json")
-    beside.write_bytes(b"\xff\xfe\x00")
-    assert "is not text" in refusal(beside, read_card)
-    beside.write_text(" " * (2 << 20), encoding="utf-8")
-    assert "longer than" in refusal(beside, read_card)
-
-
-ARCHITECTURES: list[tuple[dict[str, Any], str]] = [
-    ({"kind": "os.system"}, "the architecture 'os.system' is unknown"),
-    ({"kind": "paper"}, "is (8, 1, 3, 3) where (256, 1, 3, 3) is needed"),
-    ({"surprise": 1}, "unknown entry 'surprise'"),
-    ({"features": 100_000}, "'features' is out of range"),
-    ({"features": "8"}, "'features' has the wrong type"),
-    ({"features": [8]}, "'features' has the wrong type"),
-    ({"features": 8.5}, "'features' has the wrong type"),
-    ({"blocks": 0}, "'blocks' is out of range"),
-    ({"code_hidden": [4] * 65}, "'code_hidden' is too long"),
-    ({"convention": "other"}, "cannot be built"),
-    ({"features": 1024, "blocks": 64}, "more than the 200,000,000 that are accepted"),
-]
-
-
-@pytest.mark.parametrize(("change", "expected"), ARCHITECTURES, ids=lambda v: str(v)[:40])
-def test_impossible_architectures_are_refused(
-    path: Path, change: dict[str, Any], expected: str
-) -> None:
-    card = embedded(path)
-    own = {} if "kind" in change else card["architecture"]
-    embed(path, {**card, "architecture": {**own, **change}})
-    assert expected in refusal(path)
-
-
-def test_an_architecture_without_a_level_is_refused(path: Path) -> None:
-    embed(path, {**embedded(path), "architecture": {"kind": "plus", "widths": []}})
-    assert "cannot be built" in refusal(path)
-
-
-# the card itself --------------------------------------------------------------------------------
+# the card itself ----------------------------------------------------------------------------------
 
 
 def test_a_card_survives_its_json() -> None:
@@ -492,7 +208,7 @@ def test_the_coverage_is_read_whole() -> None:
     assert card.coverage.inside(PAPER_SEQUENCES[5])
 
 
-# writing ----------------------------------------------------------------------------------------
+# writing ------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_overwritten_unless_allowed(path: Path) -> None:
@@ -544,7 +260,7 @@ def test_any_memory_layout_and_precision_is_written(tmp_path: Path) -> None:
     assert a.sha256 == b.sha256
 
 
-# shipped ----------------------------------------------------------------------------------------
+# shipped ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

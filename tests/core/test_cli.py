@@ -354,9 +354,9 @@ def test_sequences_by_name() -> None:
     assert both["tr3000te30ti300"] == SequenceParameters(3000, 30, 300)
 
 
-def label_map(path: Path) -> Path:
-    """A ball: white matter in grey matter in fluid."""
-    x, y, z = np.meshgrid(*[np.linspace(-1, 1, 40)] * 3, indexing="ij")
+def label_map(path: Path, size: int = 40) -> Path:
+    """A ball: white matter in grey matter in fluid; voxels of 1 mm."""
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2)
     labels = np.select([radius < 0.5, radius < 0.7, radius < 0.8], [2, 3, 24]).astype(np.int16)
     nib.Nifti1Image(labels, np.diag([-1.0, 1, 1, 1])).to_filename(path)
@@ -401,8 +401,12 @@ def test_train_on_digital_subjects(crl: Run, tmp_path: Path) -> None:
     settings = {"architecture": SMALL, "batch": 2, "crop": 32, "contrasts": 2, "bf16": False}
     config.write_text(json.dumps(settings))
     words = ("--digital", "--config", config, "--steps", 1, "--workers", 0, "--device", "cpu")
-    label_map(tmp_path / "labels.nii.gz")
-    code, out, err = crl("train", tmp_path / "labels.nii.gz", "-o", tmp_path / "run", *words)
+    small = label_map(tmp_path / "small.nii.gz")
+    code, _, err = crl("train", small, "-o", tmp_path / "run", *words)
+    assert code == 1
+    assert "too little of a head" in one_line(err)
+    labels = label_map(tmp_path / "labels.nii.gz", size=150)
+    code, out, err = crl("train", labels, "-o", tmp_path / "run", *words)
     assert code == 0, err
     assert "simulated from 1 anatomies" in out
 

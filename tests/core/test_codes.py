@@ -34,7 +34,7 @@ def sequences(draw: st.DrawFn) -> SequenceParameters:
     """Any setting a scanner could play out, half of them with inversion."""
     te = draw(st.floats(5.0, 300.0))
     ti = draw(st.one_of(st.just(0.0), st.floats(20.0, 5000.0)))
-    return SequenceParameters(draw(st.floats(te + ti + 10.0, 20_000.0)), te, ti)
+    return SequenceParameters(draw(st.floats(max(200.0, te + ti + 10.0), 20_000.0)), te, ti)
 
 
 def tensor(*settings: SequenceParameters) -> Tensor:

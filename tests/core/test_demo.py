@@ -46,7 +46,6 @@ def test_real_slice_lies_on_one_grid_of_one_slice(slices: list[Scan]) -> None:
 
 def test_real_slice_claims_no_left_and_right(slices: list[Scan]) -> None:
     assert not any(s.orientation_stated for s in slices)
-    assert all("which side is left is not stated" in s.note for s in slices)
     assert all("Pixel size assumed" in s.note for s in slices)
 
 
@@ -86,9 +85,9 @@ def test_real_images_are_magnitudes_with_signal(slices: list[Scan]) -> None:
 
 
 def test_head_mask_finds_the_same_head_in_both_series(slices: list[Scan]) -> None:
-    """At TE 150 and above little but fluid is left to find the head by."""
-    for s in slices[:4] + slices[6:]:
-        assert 0.47 < s.mask.mean() < 0.53, s.name
+    """Even at TE 250, where little but fluid is left to find the head by."""
+    for s in slices:
+        assert 0.44 < s.mask.mean() < 0.56, s.name
 
 
 def test_longer_echoes_are_darker(slices: list[Scan]) -> None:

@@ -17,6 +17,7 @@ from crl_core.models.codes import reference_gain
 from crl_core.models.paper import CrossAttention, PaperCRL
 from crl_core.models.plus import PlusCRL, physics_signal
 from crl_core.models.ratio import RatioCRL
+from crl_core.models.skeleton import skeleton
 from crl_core.physics.signal import fse_signal
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 
@@ -52,8 +53,7 @@ def count(module: nn.Module) -> int:
 
 
 def built_without_memory(preset: str) -> Any:
-    with torch.device("meta"):
-        return build_model(preset)
+    return skeleton(preset_config(preset))
 
 
 def test_crl_code_has_the_published_sizes() -> None:
@@ -98,6 +98,18 @@ def test_a_preset_names_every_entry_of_its_architecture(preset: str) -> None:
 def test_conventions_belong_to_the_preset(preset: str, rule: str, carries: bool) -> None:
     model = built_without_memory(preset)
     assert (model.intensity_rule, model.carries_residual) == (rule, carries)
+
+
+@pytest.mark.parametrize("preset", PRESET_NAMES)
+def test_a_skeleton_has_every_tensor_and_no_memory(preset: str) -> None:
+    torch.manual_seed(0)
+    bones = skeleton({**preset_config(preset), **SMALL[preset]})
+    assert torch.initial_seed() == 0
+    assert all(t.is_meta for t in bones.state_dict().values())
+    real = build_model(preset, **SMALL[preset]).state_dict()
+    assert {n: t.shape for n, t in bones.state_dict().items()} == {
+        n: t.shape for n, t in real.items()
+    }
 
 
 # every network ----------------------------------------------------------------------------------

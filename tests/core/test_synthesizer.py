@@ -1,0 +1,249 @@
+"""The synthesiser: source returned at its own settings, any grid, any memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from crl_core.card import Card
+from crl_core.checkpoint import Checkpoint
+from crl_core.errors import CRLError, GridError, InputError, ParameterError
+from crl_core.models import build_model, preset_config
+from crl_core.scan import Origin, Scan
+from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+from crl_core.synthesis import Synthesizer
+from crl_core.synthesis.carry import carry_weights
+from crl_core.synthesis.synthesizer import Cancelled
+from crl_core.synthesis.tiling import encode_in_tiles
+from crl_core.trust import TrainingCoverage
+
+TINY: dict[str, dict[str, Any]] = {
+    "crl-plus": {"widths": [4, 6], "code_width": 5, "residual_width": 3},
+    "crl-small": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
+    "crl-code": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
+}
+TARGET = SequenceParameters(2479, 9.62, 1055)
+
+
+def checkpoint(preset: str = "crl-plus", in_plane_mm: float | None = 1.0) -> Checkpoint:
+    torch.manual_seed(3)
+    model = build_model(preset, **TINY[preset]).eval()
+    if preset == "crl-plus":
+        # A fresh network corrects nothing; give it something to say.
+        torch.nn.init.normal_(model.get_submodule("correction").weight, std=0.5)  # type: ignore[arg-type]
+    card = Card(
+        name="tiny",
+        preset=preset,
+        architecture={**preset_config(preset), **TINY[preset]},
+        intensity_rule=model.intensity_rule,
+        in_plane_mm=in_plane_mm,
+        coverage=TrainingCoverage(points=(PAPER_SEQUENCES[1], PAPER_SEQUENCES[7])),
+        training={},
+        metrics={},
+    )
+    return Checkpoint(model, card, Path("tiny.safetensors"))
+
+
+def engine(scan: Scan, preset: str = "crl-plus", **options: Any) -> Synthesizer:
+    synthesizer = Synthesizer(checkpoint(preset), device="cpu", **options)
+    synthesizer.set_sources([scan])
+    return synthesizer
+
+
+@pytest.mark.parametrize("preset", ["crl-plus", "crl-small"])
+def test_at_the_source_settings_the_source_comes_back(scan: Scan, preset: str) -> None:
+    s = engine(scan, preset)
+    assert scan.parameters is not None
+    image = s.render_slice(scan.parameters, 2)
+    np.testing.assert_allclose(image, s.scale.to_model(scan.slice(2)), atol=1e-5)
+    raw = s.raw_slice(scan.parameters, 2)
+    assert np.abs(raw - image).max() > 0.01
+
+
+def test_near_the_source_the_rendering_leaves_it_continuously(scan: Scan) -> None:
+    s = engine(scan)
+    assert scan.parameters is not None
+    at = s.render_slice(scan.parameters, 2)
+    steps = [
+        np.abs(s.render_slice(scan.parameters.at(te=scan.parameters.te * f), 2) - at).mean()
+        for f in (1.0001, 1.01, 1.1)
+    ]
+    assert steps[0] < 1e-3
+    assert steps[0] < steps[1] < steps[2]
+
+
+def test_the_authors_path_is_the_network_and_nothing_else(scan: Scan) -> None:
+    s = engine(scan, "crl-code")
+    low, high = scan.data.min(), scan.data.max()
+    plane = torch.from_numpy((scan.slice(1) - low) / (high - low))[None, None]
+    assert scan.parameters is not None
+    with torch.inference_mode():
+        expected = s.model(
+            plane, torch.tensor([[scan.parameters.triple]]), torch.tensor([TARGET.triple])
+        )
+    np.testing.assert_allclose(s.render_slice(TARGET, 1), expected[0, 0].numpy(), atol=1e-5)
+
+
+def test_a_volume_is_its_slices_and_a_point_is_its_voxel(scan: Scan) -> None:
+    s = engine(scan)
+    volume = s.render_volume(TARGET)
+    assert volume.shape == scan.shape
+    np.testing.assert_array_equal(volume[:, :, 3], s.render_slice(TARGET, 3))
+    other = TARGET.at(te=60)
+    values = s.render_points([TARGET, other], 3, 20, 25)
+    assert values[0] == pytest.approx(volume[20, 25, 3], abs=1e-5)
+    assert values[1] == pytest.approx(s.render_slice(other, 3)[20, 25], abs=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slices_lie_along_the_axis_of_the_thick_voxels(scan: Scan, axis: int) -> None:
+    data = np.moveaxis(scan.data, 2, axis)
+    affine = scan.affine.copy()
+    affine[:, [axis, 2]] = affine[:, [2, axis]]
+    turned = replace(scan, data=np.ascontiguousarray(data), affine=affine)
+    s = engine(turned)
+    assert s.slice_axis == axis
+    assert s.render_volume(TARGET).shape == turned.shape
+
+
+def test_a_fine_scan_is_resampled_for_the_network_and_returned_on_its_own_grid(
+    scan: Scan,
+) -> None:
+    fine = replace(
+        scan,
+        data=scan.data.repeat(2, axis=0).repeat(2, axis=1),
+        affine=scan.affine @ np.diag([0.5, 0.5, 1.0, 1.0]),
+    )
+    s = engine(fine)
+    assert s._network_size((80, 96)) == (40, 48)
+    image = s.render_slice(TARGET, 2)
+    assert image.shape == (80, 96)
+    coarse = engine(scan).render_slice(TARGET, 2)
+    inner = (slice(8, -8), slice(8, -8))
+    averaged = image.reshape(40, 2, 48, 2).mean(axis=(1, 3))
+    # Not equal: halving the grid smooths the noise that a network with random weights amplifies.
+    alike = np.corrcoef(averaged[inner].ravel(), coarse[inner].ravel())[0, 1]
+    turned = np.corrcoef(averaged[inner].ravel(), coarse[inner][:, ::-1].ravel())[0, 1]
+    assert alike > 0.8
+    assert turned < alike - 0.1
+    assert fine.parameters is not None
+    at = s.render_slice(fine.parameters, 2)
+    np.testing.assert_allclose(at, s.scale.to_model(fine.slice(2)), atol=1e-5)
+
+
+def test_two_sources_both_come_back_at_their_settings(scan: Scan) -> None:
+    from tests.conftest import tiny_scan
+
+    second = tiny_scan(PAPER_SEQUENCES[5], seed=4, gain=300.0)
+    s = Synthesizer(checkpoint(), device="cpu")
+    s.set_sources([scan, second])
+    first = s.render_slice(PAPER_SEQUENCES[7], 1)
+    np.testing.assert_allclose(first, s.scale.to_model(scan.slice(1)), atol=1e-5)
+    other = s.render_slice(PAPER_SEQUENCES[5], 1)
+    ratio = other / second.slice(1)
+    assert ratio.std() < 1e-4 * ratio.mean()
+
+
+def test_a_network_for_one_source_refuses_two(scan: Scan) -> None:
+    s = Synthesizer(checkpoint("crl-small"), device="cpu")
+    with pytest.raises(CRLError, match="takes 1 source"):
+        s.set_sources([scan, scan])
+
+
+def test_what_cannot_be_a_source_is_refused(scan: Scan) -> None:
+    s = Synthesizer(checkpoint(), device="cpu")
+    with pytest.raises(ParameterError, match="not known"):
+        s.set_sources([replace(scan, parameters=None)])
+    odd = scan.with_parameters(SequenceParameters(1000, 20, 990), Origin("typed", "given"))
+    with pytest.raises(ParameterError, match="too short"):
+        s.set_sources([odd])
+    moved = replace(scan, affine=scan.affine + np.eye(4)[:, [3]] @ np.ones((1, 4)) * 0.5)
+    with pytest.raises(GridError, match="another grid"):
+        s.set_sources([scan, moved])
+    with pytest.raises(InputError, match="no signal"):
+        s.set_sources([replace(scan, data=np.zeros_like(scan.data))])
+    with pytest.raises(CRLError, match="no source"):
+        s.render_slice(TARGET, 0)
+
+
+def test_an_impossible_target_is_refused(scan: Scan) -> None:
+    with pytest.raises(ParameterError, match="TR 1000 ms is too short"):
+        engine(scan).render_slice(SequenceParameters(1000, 100, 950), 0)
+
+
+def test_a_volume_can_be_cancelled_and_tells_its_progress(scan: Scan) -> None:
+    s = engine(scan)
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(Cancelled):
+        s.render_volume(
+            TARGET, progress=lambda n, of: seen.append((n, of)), cancelled=lambda: len(seen) == 2
+        )
+    assert seen == [(1, 6), (2, 6)]
+
+
+def test_tiles_give_what_the_whole_gives() -> None:
+    torch.manual_seed(0)
+    model = build_model("crl-plus", **TINY["crl-plus"]).eval()
+    images, parameters = torch.rand(1, 1, 150, 120), torch.tensor([[PAPER_SEQUENCES[7].triple]])
+    with torch.inference_mode():
+        whole = model.encode(images, parameters)
+        tiled = encode_in_tiles(model, images, parameters, 64)
+    assert whole.keys() == tiled.keys()
+    for name, value in whole.items():
+        assert torch.allclose(value, tiled[name], atol=1e-3 * float(value.abs().max()))
+
+
+def test_when_memory_runs_out_tiles_take_over_and_it_is_said(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = replace(scan, data=np.tile(scan.data, (5, 5, 1)))
+    said: list[str] = []
+    s = engine(big, notice=said.append)
+    expected = s.render_slice(TARGET, 0)
+    s.set_sources([big])
+    encode = type(s.model).encode
+
+    def scarce(model: Any, images: torch.Tensor, *rest: Any) -> Any:
+        if images.shape[-1] * images.shape[-2] > 150 * 150:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(model, images, *rest)
+
+    monkeypatch.setattr(type(s.model), "encode", scarce)
+    image = s.render_slice(TARGET, 0)
+    assert said == [
+        f"The processor's memory is full. Going on in tiles of {tile} pixels, slower."
+        for tile in (128, 64, 32)
+    ]
+    np.testing.assert_allclose(image, expected, atol=2e-3)
+
+
+def test_when_even_tiles_do_not_fit_the_error_is_not_hidden(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = engine(scan)
+
+    def never(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(type(s.model), "encode", never)
+    with pytest.raises(RuntimeError, match="allocate"):
+        s.render_slice(TARGET, 0)
+
+
+def test_carrying_fades_with_the_difference_of_contrast() -> None:
+    sources = torch.tensor([PAPER_SEQUENCES[7].triple, PAPER_SEQUENCES[5].triple])
+
+    def factor(p: SequenceParameters) -> tuple[int, float]:
+        return carry_weights(torch.tensor(p.triple), sources)
+
+    assert factor(PAPER_SEQUENCES[7]) == (0, 1.0)
+    assert factor(PAPER_SEQUENCES[5]) == (1, 1.0)
+    near, far = PAPER_SEQUENCES[7].at(te=115), PAPER_SEQUENCES[9]
+    assert factor(near)[0] == 0
+    assert 0.5 < factor(near)[1] < 1.0
+    assert factor(far)[1] < 0.2

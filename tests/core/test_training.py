@@ -1,0 +1,391 @@
+"""Training: batches follow from seed and step, nothing is lost, and the network learns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from crl_core import io
+from crl_core.checkpoint import load_checkpoint
+from crl_core.errors import InputError, OutputError
+from crl_core.models import build_model
+from crl_core.physics.tissues import labels_to_tissues, tissue_names
+from crl_core.scan import Scan
+from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+from crl_core.training.config import TrainingConfig
+from crl_core.training.data import open_digital, open_subjects
+from crl_core.training.events import Event, Finished, Saved, Skipped, Started, Stepped, Validated
+from crl_core.training.loop import STATE, Run, train
+from crl_core.training.losses import gradient_l1, structure, weighted_l1, windowed_structure
+from crl_core.training.objective import TensorBatch, loss_of_step, n_sources
+from crl_core.training.sampling import (
+    RANDOM_BOX,
+    Batch,
+    DigitalSampler,
+    SubjectSampler,
+    random_sequence,
+    random_slab,
+)
+
+PLUS = TrainingConfig(
+    preset="crl-plus",
+    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4},
+    steps=6,
+    batch=2,
+    crop=32,
+    contrasts=3,
+    warmup=2,
+    validate_steps=4,
+    bf16=False,
+)
+SMALL = replace(
+    PLUS,
+    preset="crl-small",
+    architecture={"features": 8, "blocks": 1, "code_hidden": [8], "decoder_hidden": [8]},
+    structure_loss=0.1,
+)
+
+
+def head() -> NDArray[np.uint8]:
+    """A head of 120 mm with every tissue in shells, so that any slab shows several."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, 120),) * 3, indexing="ij")
+    radius = np.sqrt(sum(a**2 for a in axes))
+    shells = np.clip((1 - radius) * 24, 0, len(tissue_names()) - 1).astype(np.uint8)
+    return np.where(radius < 0.97, np.maximum(shells, 1), 0).astype(np.uint8)
+
+
+HEAD = head()
+
+
+def digital(config: TrainingConfig, split: int = 0) -> DigitalSampler:
+    return DigitalSampler([HEAD], config, split)
+
+
+def run(config: TrainingConfig, folder: Path, **options: Any) -> list[Event]:
+    options.setdefault("workers", 0)
+    return list(train(config, digital(config), digital(config, 1), folder, **options))
+
+
+# batches ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_follows_from_seed_and_step_alone() -> None:
+    a, b = digital(PLUS).batch(4, 0.5), digital(PLUS).batch(4, 0.5)
+    for name in ("images", "scales", "parameters", "mask"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert not np.array_equal(a.images, digital(PLUS).batch(5, 0.5).images)
+    assert not np.array_equal(a.images, digital(PLUS, split=1).batch(4, 0.5).images)
+
+
+def test_a_batch_has_the_promised_shapes_and_units() -> None:
+    batch = digital(replace(PLUS, batch=3, contrasts=4)).batch(0, 1.0)
+    assert batch.images.shape == (3, 4, 32, 32)
+    assert batch.scales.shape == (3, 4)
+    assert batch.parameters.shape == (3, 4, 3)
+    assert set(np.unique(batch.mask)) <= {0.0, 1.0}
+    assert 0.3 < np.percentile(batch.images, 99) < 2.0
+    assert (batch.images >= 0).all()
+    for triple in batch.parameters.reshape(-1, 3):
+        SequenceParameters(*triple.tolist()).check_order()
+
+
+def test_random_sequences_stay_in_the_box_they_declare() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([random_sequence(rng).triple for _ in range(400)])
+    assert RANDOM_BOX.ti is not None
+    assert drawn[:, 0].min() >= RANDOM_BOX.tr[0]
+    assert drawn[:, 1].min() >= RANDOM_BOX.te[0]
+    assert drawn[:, 1].max() <= RANDOM_BOX.te[1]
+    inverted = drawn[drawn[:, 2] > 0, 2]
+    assert 0.4 < len(inverted) / len(drawn) < 0.6
+    assert RANDOM_BOX.ti[0] <= inverted.min() < 100 < 2000 < inverted.max() <= RANDOM_BOX.ti[1]
+
+
+def test_with_no_random_share_only_the_named_sequences_occur() -> None:
+    config = replace(PLUS, random_sequences=0.0, sequences=(1, 2, 3, 5, 7, 8, 9))
+    named = {tuple(np.float32(PAPER_SEQUENCES[n].triple)) for n in config.sequences}
+    for step in range(5):
+        parameters = digital(config).batch(step, 1.0).parameters.reshape(-1, 3)
+        assert {tuple(p) for p in parameters} <= named
+    coverage = digital(config).coverage()
+    assert coverage.box is None
+    assert {p.triple for p in coverage.held_out} == {PAPER_SEQUENCES[n].triple for n in (4, 6)}
+
+
+def test_slabs_are_pieces_of_the_anatomy() -> None:
+    rng = np.random.default_rng(1)
+    slabs = [random_slab(rng, HEAD) for _ in range(12)]
+    assert all(s.shape[1:] == (208, 208) for s in slabs)
+    assert len({s.shape[0] for s in slabs}) > 1
+    filled = [np.unique(s) for s in slabs if (s > 0).mean() > 0.05]
+    assert len(filled) >= 6
+    assert all(len(f) > 2 for f in filled)
+    assert max(len(f) for f in filled) > 8
+
+
+def test_subjects_from_files_give_their_own_scans(dataset: Path) -> None:
+    sampler, held = open_subjects([dataset], PLUS)
+    assert isinstance(sampler, SubjectSampler)
+    assert isinstance(held, SubjectSampler)
+    assert len(sampler.subjects) == 2
+    assert len(held.subjects) == 1
+    batch = sampler.batch(0, 0.0)
+    assert batch.images.shape == (2, 3, 32, 32)
+    known = {tuple(np.float32(PAPER_SEQUENCES[n].triple)) for n in (1, 5, 7)}
+    assert {tuple(p) for p in batch.parameters.reshape(-1, 3)} == known
+    assert {p.triple for p in sampler.coverage().points} == known
+
+
+def test_crops_larger_than_the_image_get_air_around(dataset: Path) -> None:
+    sampler, _ = open_subjects([dataset], replace(PLUS, crop=64))
+    assert sampler.batch(0, 0.0).images.shape[-2:] == (64, 64)
+
+
+def test_one_map_trains_without_validation_and_two_hold_one_back(tmp_path: Path) -> None:
+    paths = []
+    for k in range(2):
+        labels = np.where(HEAD[::4, ::4, ::4] > 0, 2 + k, 0).astype(np.float32)
+        paths.append(tmp_path / f"{k}.nii.gz")
+        io.save(Scan(labels, np.eye(4), "labels"), paths[-1])
+    assert open_digital(paths[:1], PLUS)[1] is None
+    train_on, held = open_digital(paths, PLUS)
+    assert isinstance(train_on, DigitalSampler)
+    assert isinstance(held, DigitalSampler)
+    assert {int(v) for v in np.unique(held.anatomies[0])} == {
+        0, *labels_to_tissues(np.array([3])).tolist()
+    }  # fmt: skip
+    assert not np.array_equal(train_on.anatomies[0], held.anatomies[0])
+
+
+def test_subjects_without_parameters_are_refused(tmp_path: Path, scan: Scan) -> None:
+    root = tmp_path / "bare"
+    path = root / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    io.save(replace(scan, parameters=None, origins={}), path)
+    with pytest.raises(InputError, match="two scans with known"):
+        open_subjects([root], PLUS)
+
+
+# losses -----------------------------------------------------------------------------------------
+
+
+def test_losses_are_zero_for_equal_images_and_see_what_they_should() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 1, 24, 24)
+    weight = torch.ones(2, 1, 24, 24)
+    assert float(weighted_l1(image, image, weight)) == 0
+    assert float(weighted_l1(image + 0.1, image, weight)) == pytest.approx(0.1, rel=1e-5)
+    assert float(gradient_l1(image + 0.1, image, weight)) == pytest.approx(0.0, abs=1e-6)
+    assert float(gradient_l1(image * 2, image, weight)) > 0.1
+    for term in (structure, windowed_structure):
+        assert float(term(image, 3 * image + 1)) == pytest.approx(0.0, abs=2e-2)
+        assert float(term(image, -image)) > 1.8
+        assert 0.6 < float(term(image, torch.rand(2, 1, 24, 24))) < 1.4
+
+
+def test_voxels_outside_the_head_weigh_less() -> None:
+    weight = torch.tensor([[[[1.0, 0.15]]]])
+    target = torch.zeros(1, 1, 1, 2)
+    inside = weighted_l1(torch.tensor([[[[1.0, 0.0]]]]), target, weight)
+    outside = weighted_l1(torch.tensor([[[[0.0, 1.0]]]]), target, weight)
+    assert float(outside / inside) == pytest.approx(0.15)
+
+
+def test_a_perfect_network_has_no_loss_although_every_contrast_has_its_own_scale() -> None:
+    """A stand-in that knows the truth: rendered in units of the source, compared in the target's."""
+    batch = digital(replace(PLUS, source_share=(1.0,))).batch(0, 1.0)
+    tensors = TensorBatch.of(batch, torch.device("cpu"))
+    model = build_model(PLUS.preset, **PLUS.architecture)
+
+    def truth(features: Any, parameters: torch.Tensor) -> torch.Tensor:
+        for j in range(batch.parameters.shape[1]):
+            if torch.equal(parameters, tensors.parameters[:, j]):
+                ratio = tensors.scales[:, j] / tensors.scales[:, 0]
+                return (tensors.images[:, j] * ratio[:, None, None])[:, None]
+        raise AssertionError
+
+    model.render = truth  # type: ignore[method-assign]
+    loss, _ = loss_of_step(model, tensors, 0, replace(PLUS, source_share=(1.0,)))
+    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_networks_with_one_source_get_the_structural_term() -> None:
+    tensors = TensorBatch.of(digital(SMALL).batch(0, 1.0), torch.device("cpu"))
+    model = build_model(SMALL.preset, **SMALL.architecture)
+    with_term, parts = loss_of_step(model, tensors, 0, SMALL)
+    without, _ = loss_of_step(model, tensors, 0, replace(SMALL, structure_loss=0.0))
+    difference = float((with_term - without).detach())
+    assert difference == pytest.approx(0.1 * float(parts["structure"].detach()), rel=1e-3)
+
+
+def test_every_number_of_sources_gets_its_share() -> None:
+    config = replace(PLUS, contrasts=5, source_share=(0.5, 0.3, 0.2))
+    counts = np.bincount([n_sources(step, config) for step in range(2000)], minlength=4)[1:]
+    np.testing.assert_allclose(counts / 2000, [0.5, 0.3, 0.2], atol=0.04)
+
+
+# the loop ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [PLUS, SMALL], ids=["plus", "small"])
+def test_a_run_ends_in_a_checkpoint_with_its_card(config: TrainingConfig, tmp_path: Path) -> None:
+    events = run(config, tmp_path / "run")
+    assert isinstance(events[0], Started)
+    assert [e.step for e in events if isinstance(e, Stepped)] == [1, 2, 3, 4, 5, 6]
+    assert sum(isinstance(e, Validated) for e in events) == 2
+    last = events[-1]
+    assert isinstance(last, Finished)
+    checkpoint = load_checkpoint(last.path)
+    assert checkpoint.card.training["steps"] == 6
+    assert "digital subjects" in checkpoint.card.training["data"]
+    assert checkpoint.card.coverage.box is not None
+    assert "identity" in checkpoint.card.metrics["validation PSNR, dB"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
+    tmp_path: Path, workers: int
+) -> None:
+    def weights(folder: Path) -> dict[str, torch.Tensor]:
+        state = torch.load(folder / STATE, weights_only=True)
+        return {**state["model"], **{f"average {k}": v for k, v in state["average"].items()}}
+
+    run(PLUS, tmp_path / "whole")
+    half = train(PLUS, digital(PLUS), None, tmp_path / "half", workers=workers)
+    for event in half:
+        if isinstance(event, Stepped) and event.step == 3:
+            half.close()
+    run(PLUS, tmp_path / "half", resume=True, workers=workers)
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "half")
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_the_network_learns(tmp_path: Path) -> None:
+    """Shown one batch again and again, the loss must fall well below its start."""
+    config = replace(PLUS, steps=200, learning_rate=5e-3, warmup=5, source_share=(1.0,))
+    state = Run(config, tmp_path, torch.device("cpu"))
+    batch = digital(config).batch(0, 0.0)
+    losses = [state.advance(batch)[0] for _ in range(120)]
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_the_state_is_saved_as_often_as_asked(tmp_path: Path) -> None:
+    events = run(replace(PLUS, save_seconds=0.0), tmp_path / "run")
+    assert sum(isinstance(e, Saved) for e in events) == 6
+    assert not list((tmp_path / "run").glob(".crl-*"))
+
+
+def test_a_folder_with_something_in_it_is_never_used(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("three years of work")
+    with pytest.raises(OutputError, match=r"not empty.*--resume"):
+        run(PLUS, folder)
+    assert [p.name for p in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_resuming_keeps_the_settings_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(PLUS, folder)
+    events = run(replace(PLUS, steps=60), folder, resume=True)
+    assert not any(isinstance(e, Stepped) for e in events)
+    assert json.loads((folder / "config.json").read_text())["steps"] == 6
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "other"])
+def test_a_state_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "run"
+    run(PLUS, folder)
+    state = folder / STATE
+    if damage == "missing":
+        state.unlink()
+    elif damage == "cut":
+        state.write_bytes(state.read_bytes()[:2000])
+    else:
+        torch.save({"model": {}}, state)
+    with pytest.raises(InputError, match=r"state\.pt") as refusal:
+        run(PLUS, folder, resume=True)
+    assert "\n" not in str(refusal.value)
+
+
+class Broken:
+    """A sampler whose every batch holds a value that is not a number."""
+
+    def __init__(self, config: TrainingConfig, bad: range) -> None:
+        self.inner, self.bad = digital(config), bad
+
+    def batch(self, step: int, progress: float) -> Batch:
+        batch = self.inner.batch(step, progress)
+        if step in self.bad:
+            batch.images[0, 0, 0, 0] = np.nan
+        return batch
+
+    def describe(self) -> str:
+        return "broken"
+
+    def coverage(self) -> Any:
+        return self.inner.coverage()
+
+
+def test_a_batch_that_gives_no_number_is_skipped_and_changes_nothing(tmp_path: Path) -> None:
+    events = list(train(PLUS, Broken(PLUS, range(2, 3)), None, tmp_path / "run", workers=0))
+    assert [e.step for e in events if isinstance(e, Skipped)] == [3]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    model = load_checkpoint(last.path).model
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+def test_a_run_that_never_gives_a_number_stops_and_says_so(tmp_path: Path) -> None:
+    config = replace(PLUS, steps=50)
+    with pytest.raises(InputError, match="not a number for 20 steps"):
+        list(train(config, Broken(config, range(100)), None, tmp_path / "run", workers=0))
+
+
+def test_the_rate_warms_up_and_decays_with_the_time_where_a_time_is_named(tmp_path: Path) -> None:
+    state = Run(replace(PLUS, steps=100, warmup=10), tmp_path, torch.device("cpu"))
+    rates = []
+    for step in range(100):
+        state.step = step
+        rates.append(state.learning_rate())
+    assert rates[0] < rates[5] < rates[9] == max(rates)
+    assert rates[99] < 0.02 * max(rates)
+    timed = Run(replace(PLUS, steps=10**6, minutes=1.0, warmup=1), tmp_path, torch.device("cpu"))
+    timed.seconds = 30.0
+    assert timed.progress == pytest.approx(0.5)
+    timed.seconds = 61.0
+    assert timed.progress == 1.0
+
+
+# settings ---------------------------------------------------------------------------------------
+
+
+def test_settings_survive_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(replace(PLUS, minutes=3.5).to_json())
+    assert asdict(TrainingConfig.load(path)) == asdict(replace(PLUS, minutes=3.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"stepz": 3}', "unknown entry 'stepz'"),
+        ('{"steps": "many"}', "'steps' has the wrong type"),
+        ('{"bf16": 1}', "'bf16' has the wrong type"),
+        ("[1, 2]", "one JSON object"),
+        ("{", "not readable JSON"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=reason):
+        TrainingConfig.load(path)
