@@ -46,6 +46,8 @@ DEMOS: Mapping[str, Callable[[], list[Scan]]] = {
     "digital": demo.digital_subject,
 }
 
+REST_MS = 250
+
 IMAGE_MENU = ("reset_view", "maximise", "auto_window", "invert", "-", "snap", "-", "export",
               "screenshot")  # fmt: skip
 ERROR_MENU = ("reset_view", "maximise", "-", "gain_matching", "error_limit:5", "error_limit:10",
@@ -104,6 +106,9 @@ class Viewer(QObject):
             lambda: self.settings,
             self.change_settings,
         )
+        # A drag on an image has no end of its own: it rests when it stops.
+        self._rest = QTimer(self, singleShot=True, interval=REST_MS)
+        self._rest.timeout.connect(self._rested)
         self._wire()
         self.window.restore_geometry(self.settings.geometry)
         self.window.set_recent(self.settings.recent)
@@ -195,6 +200,7 @@ class Viewer(QObject):
         pane.crosshairMoved.connect(do.display.crosshair_moved)
         pane.scrolled.connect(do.display.scrolled)
         pane.contrastDragged.connect(do.parameters.contrast_drag)
+        pane.contrastDragged.connect(self._rest.start)
         menu = ERROR_MENU if role == "error" else IMAGE_MENU
         pane.contextRequested.connect(partial(self._pane_menu, pane, menu))
         if role != "error":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from crl_core.errors import CheckpointError
 from crl_core.models.base import CRL, Features, PixelMLP, check_single
 from crl_core.models.codes import authors_code
 from crl_core.models.edsr import ResidualEncoder
@@ -28,6 +29,8 @@ class CrossAttention(nn.Module):
 
     def __init__(self, features: int, heads: int) -> None:
         super().__init__()
+        if features % heads:
+            raise CheckpointError(f"{heads} attention heads do not divide {features} features")
         self.heads = heads
         self.q_proj = nn.Linear(features, features)
         self.k_proj = nn.Linear(features, features)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from crl_core.errors import CheckpointError
 from crl_core.models.base import CRL, Features, PixelMLP, check_single
 from crl_core.models.codes import N_TISSUE_BASIS, authors_code, tissue_basis_code
 from crl_core.models.edsr import ResidualEncoder
@@ -49,7 +50,7 @@ class RatioCRL(CRL):
     ) -> None:
         super().__init__()
         if convention not in ("authors", "tissues"):
-            raise ValueError(f"unknown parameter convention '{convention}'")
+            raise CheckpointError(f"unknown parameter convention '{convention}'")
         self.convention: Convention = "authors" if convention == "authors" else "tissues"
         inputs = 3 if convention == "authors" else N_TISSUE_BASIS
         self.encoder = ResidualEncoder(features, blocks, residual_scale)

@@ -10,7 +10,6 @@ import numpy as np
 
 from crl_core.errors import InputError
 from crl_core.io.bids import find_subjects, load_subject
-from crl_core.physics.subjects import Tissues
 from crl_core.scan import Subject
 from crl_core.training.config import TrainingConfig
 from crl_core.training.sampling import (

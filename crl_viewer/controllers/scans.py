@@ -198,7 +198,7 @@ class ScansController:
         self._shell.set_notice("")
         scans = self._outcome(future)
         if scans is not None:
-            self._add(scans, replace_all=True)
+            self._add(scans, replace_all=True, first=_fullest(scans))
             self._from_demo = True
 
     def _replaced(self, old: Scan, future: Future[Scan]) -> None:
@@ -221,8 +221,11 @@ class ScansController:
 
     # roles -------------------------------------------------------------------------------------
 
-    def _add(self, scans: Sequence[Scan], *, replace_all: bool) -> None:
-        """List new scans, and choose source and reference where none fits."""
+    def _add(self, scans: Sequence[Scan], *, replace_all: bool, first: int = 0) -> None:
+        """List new scans, and choose source and reference where none fits.
+
+        Number `first` of the new ones becomes the source.
+        """
         if replace_all:
             self.close_all()
         state = self._store.state
@@ -230,7 +233,7 @@ class ScansController:
         first_new = len(state.scans)
         source = state.source
         joins = source is not None and all(s.same_grid(source) for s in scans)
-        sources = state.sources if joins else (first_new,)
+        sources = state.sources if joins else (first_new + first,)
         reference = state.reference
         if not joins or reference is None:
             candidates = range(first_new, len(every))
@@ -313,9 +316,29 @@ def _best_reference(
     return min(free, key=apart) if free else None
 
 
+def _fullest(scans: Sequence[Scan]) -> int:
+    """Return which scan shows most tissue: no inversion, long TR, then short TE."""
+
+    def rank(index: int) -> tuple[bool, float, float]:
+        known = scans[index].parameters
+        if known is None:
+            return (False, 0.0, 0.0)
+        return (not known.inverted, round(known.tr, -3), -known.te)
+
+    return max(range(len(scans)), key=rank)
+
+
 def _first_view(source: Scan) -> dict[str, object]:
-    """Return the slice and the crosshair to begin with: the middle of the head."""
+    """Return the slice and the crosshair to begin with: the middle of the head.
+
+    Axial slices begin at 60 % of the way up the head, where the ventricles are.
+    """
     inside = np.argwhere(source.mask)
     centre = inside.mean(axis=0) if len(inside) else (np.array(source.shape) - 1) / 2
+    axis = source.slice_axis
+    up = source.affine[2, axis] / source.voxel_size[axis]
+    if len(inside) and abs(up) > 0.7:
+        low, high = inside[:, axis].min(), inside[:, axis].max()
+        centre[axis] = low + (high - low) * (0.6 if up > 0 else 0.4)
     i, j, k = (round(float(v)) for v in centre)
-    return {"slice_index": (i, j, k)[source.slice_axis], "crosshair": (i, j, k)}
+    return {"slice_index": (i, j, k)[axis], "crosshair": (i, j, k)}

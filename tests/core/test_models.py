@@ -391,5 +391,5 @@ def test_impossible_architectures_are_refused(
 
 
 def test_an_unknown_convention_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown parameter convention 'si'"):
+    with pytest.raises(CheckpointError, match="unknown parameter convention 'si'"):
         build_model("crl-small", convention="si")
