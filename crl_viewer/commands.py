@@ -249,7 +249,8 @@ class Commands:
 
     def shortcuts(self) -> None:
         """Show every shortcut."""
-        groups = [(h, [(native_keys(k), t) for k, t in rows]) for h, rows in shortcut_sheet()]
+        keys, mouse = shortcut_sheet()[:-1], shortcut_sheet()[-1]
+        groups = [(h, [(native_keys(k), t) for k, t in rows]) for h, rows in keys] + [mouse]
         self._show("shortcuts", lambda: Table("Keyboard and mouse", "", groups, self._window))
 
     def about(self) -> None:

@@ -68,9 +68,6 @@ def simulate_dataset(
         raise OutputError("the folder is not empty", path=output, remedy="Name a new folder")
     for parameters in sequences.values():
         parameters.check_order()
-    write_dataset_description(
-        output, "Digital subjects", extra={"CRLSynthetic": "simulated, no person was scanned"}
-    )
     written: list[Path] = []
     rows = []
     total = len(labels) * subjects
@@ -79,6 +76,9 @@ def simulate_dataset(
         label = f"{number + 1:02d}"
         subject = _subject(source, [seed, number], field_strength)
         scans = _scan(subject, sequences, n_slices, thickness_mm, source)
+        if number == 0:  # only now is it clear that there will be a dataset
+            about = {"CRLSynthetic": "simulated, no person was scanned"}
+            write_dataset_description(output, "Digital subjects", extra=about)
         for scan in scans:
             path = image_path(output, label, scan.name, _suffix(scan.parameters))
             io.save(scan, path, sidecar={"CRLSynthetic": True}, description="simulated")

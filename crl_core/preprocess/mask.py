@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from crl_core.scan import BoolArray, FloatArray
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
 
 
 def otsu_threshold(values: NDArray[np.float32], bins: int = 256) -> float:

@@ -77,6 +77,8 @@ class DigitalSampler:
     def __init__(
         self, anatomies: Sequence[Tissues], config: TrainingConfig, split: int = 0
     ) -> None:
+        for anatomy in anatomies:
+            _check_size(anatomy)
         self.anatomies = list(anatomies)
         self.config = config
         self.split = split
@@ -125,7 +127,7 @@ class DigitalSampler:
         field_strength = float(rng.choice([1.5, 3.0, 3.0]))
         anatomy = self.anatomies[rng.integers(len(self.anatomies))]
         slab = random_slab(rng, anatomy)
-        while np.count_nonzero(slab) < 0.08 * slab.size:  # beside the head, or hardly in it
+        while np.count_nonzero(slab) < _LEAST_HEAD * slab.size:  # hardly in the head
             slab = random_slab(rng, anatomy)
         maps = draw_maps(rng, slab, draw_table(rng, field_strength, wide=wide), realism)
         decay = draw_decay(rng, realism)
@@ -194,7 +196,11 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = 208) -> Tissues:
+SLAB_SIZE = 208
+_LEAST_HEAD = 0.08  # share of a slab that must be head
+
+
+def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZE) -> Tissues:
     """Cut a slab of random place, tilt, scale and thickness out of an anatomy.
 
     Parameters
@@ -240,6 +246,16 @@ def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = 208) -> 
         ok &= (index[a] >= 0) & (index[a] < anatomy.shape[a])
         np.clip(index[a], 0, anatomy.shape[a] - 1, out=index[a])
     return np.asarray(np.where(ok, anatomy[index[0], index[1], index[2]], 0), dtype=np.uint8)
+
+
+def _check_size(anatomy: Tissues) -> None:
+    """Refuse a head so small that slabs would hold next to nothing of it."""
+    middle = anatomy[:, :, int(0.55 * anatomy.shape[2])]
+    if np.count_nonzero(middle) < 1.3 * _LEAST_HEAD * SLAB_SIZE**2:
+        raise InputError(
+            "the head in a label map covers too few voxels in the middle slice",
+            remedy="Use whole heads at 1 mm",
+        )
 
 
 def _small_rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -60,6 +60,7 @@ class DisplayController:
         self._shell = shell
         self._plane: SlicePlane | None = None
         self._words: ViewModel | None = None
+        self._said: dict[str, tuple[tuple[float, float] | None, str]] = {}
         self._numbers: tuple[object, ...] | None = None
         self._drawn: tuple[object, ...] | None = None
         store.changed.connect(self._on_changed)
@@ -228,7 +229,11 @@ class DisplayController:
         for role in ROLES:
             pane: PaneView = getattr(self._panes, role)
             text = value_at(new, role)
-            pane.set_crosshair(position, f"value {text}" if text else "")
+            said = (position, f"value {text}" if text else "")
+            # A pane that repaints for nothing costs as much as one with a new picture.
+            if self._said.get(role) != said:
+                self._said[role] = said
+                pane.set_crosshair(*said)
         where = ""
         if position is not None and source.orientation_stated:
             where = position_text(plane.to_world(*position, new.slice_index))

@@ -198,17 +198,14 @@ class Table(Sheet):
 def _halves(
     groups: Sequence[tuple[str, Sequence[tuple[str, str]]]],
 ) -> list[list[tuple[str, Sequence[tuple[str, str]]]]]:
-    """Split groups into two columns of about one length."""
-    total = sum(len(rows) + 1 for _, rows in groups)
-    if total < 16:
+    """Split groups into two columns of about one length, where there is enough for two."""
+    lengths = [len(rows) + 2 for _, rows in groups]
+    if sum(lengths) < 16:
         return [list(groups)]
-    left: list[tuple[str, Sequence[tuple[str, str]]]] = []
-    right: list[tuple[str, Sequence[tuple[str, str]]]] = []
-    used = 0
-    for group in groups:
-        (left if used < total / 2 else right).append(group)
-        used += len(group[1]) + 1
-    return [part for part in (left, right) if part]
+    at = min(
+        range(1, len(groups) + 1), key=lambda n: abs(sum(lengths[:n]) - sum(lengths[n:]))
+    )
+    return [part for part in (list(groups[:at]), list(groups[at:])) if part]
 
 
 def _group(heading: str, rows: Sequence[tuple[str, str]]) -> QGridLayout:

@@ -2,7 +2,7 @@
 
 Run once by a maintainer after training::
 
-    python docs/recipes/measure_checkpoint.py model.safetensors -o resources/checkpoints/NAME.safetensors \
+    python docs/recipes/measure_checkpoint.py RUN/model.safetensors -o NAME.safetensors \
         --labels training_seg_14.nii.gz training_seg_15.nii.gz --data "..."
 
 Digital subjects are simulated from label maps that were not trained on; the real slice is the one
@@ -151,7 +151,7 @@ def main() -> None:
     synthesizer = Synthesizer(checkpoint, device="cpu")
     several = checkpoint.model.max_sources > 1
     metrics = {
-        "unit": "PSNR in dB, head mask, after one least-squares gain, peak = p99.5 of the reference",
+        "unit": "PSNR in dB, head mask, after one least-squares gain, peak p99.5 of the reference",
         "validation PSNR, dB": checkpoint.card.metrics.get("validation PSNR, dB", {}),
         "digital": digital(synthesizer, options.labels, several),
         "real slice": real_slice(synthesizer, several),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,6 +219,23 @@ def test_many_contrasts_from_two_sources(
     assert crl("synth", source, second, *words, "-o", tmp_path / "again")[0] == 0
     first, again = (load(tmp_path / folder / names[0]).data for folder in ("many", "again"))
     np.testing.assert_array_equal(first, again)
+
+
+def test_checkpoint_left_out_or_named_is_a_bundled_one(
+    crl: Run, checkpoint: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(checkpoint.parent, tmp_path / "checkpoints")
+    monkeypatch.setattr("crl_core.checkpoint.resource_root", lambda: tmp_path)
+    words = ("synth", source, "--tr", 600, "--te", 10)
+    assert crl(*words, "-o", tmp_path / "default.nii")[0] == 0
+    assert crl(*words, "-o", tmp_path / "named.nii", "--checkpoint", "tiny")[0] == 0
+    assert crl(*words, "-o", tmp_path / "path.nii", "--checkpoint", checkpoint)[0] == 0
+    default, named, path = (load(tmp_path / f"{n}.nii").data for n in ("default", "named", "path"))
+    np.testing.assert_array_equal(default, path)
+    np.testing.assert_array_equal(named, path)
+    code, _, err = crl(*words, "-o", tmp_path / "none.nii", "--checkpoint", "huge")
+    assert code == 1
+    assert "one of tiny" in one_line(err)
 
 
 def test_extrapolation_and_notes_are_told(crl: Run, checkpoint: Path, tmp_path: Path) -> None:

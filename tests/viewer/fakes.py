@@ -14,6 +14,8 @@ from crl_core.sequence import SequenceParameters
 from crl_core.trust import TrainingCoverage
 from crl_viewer.state import ModelFacts
 
+PD = SequenceParameters(5000, 10)
+
 TRAINED = (
     SequenceParameters(2000, 10),
     SequenceParameters(8000, 10),
@@ -24,7 +26,7 @@ TRAINED = (
 
 def make_scan(
     name: str = "TE 10",
-    parameters: SequenceParameters | None = SequenceParameters(5000, 10),
+    parameters: SequenceParameters | None = PD,
     *,
     shape: tuple[int, int, int] = (32, 40, 6),
     top: float = 800.0,
