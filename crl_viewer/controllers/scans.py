@@ -198,7 +198,7 @@ class ScansController:
         self._shell.set_notice("")
         scans = self._outcome(future)
         if scans is not None:
-            self._add(scans, replace_all=True, first=_fullest(scans))
+            self._add(scans, replace_all=True, first=_most_telling(scans))
             self._from_demo = True
 
     def _replaced(self, old: Scan, future: Future[Scan]) -> None:
@@ -316,14 +316,17 @@ def _best_reference(
     return min(free, key=apart) if free else None
 
 
-def _fullest(scans: Sequence[Scan]) -> int:
-    """Return which scan shows most tissue: no inversion, long TR, then short TE."""
+def _most_telling(scans: Sequence[Scan]) -> int:
+    """Return which scan to start from: one long in TR with TE near 90 ms, not inverted.
+
+    From a single image that one tells most; a proton density image hardly separates tissues.
+    """
 
     def rank(index: int) -> tuple[bool, float, float]:
         known = scans[index].parameters
         if known is None:
             return (False, 0.0, 0.0)
-        return (not known.inverted, round(known.tr, -3), -known.te)
+        return (not known.inverted, round(known.tr, -4), -abs(known.te - 90.0))
 
     return max(range(len(scans)), key=rank)
 

@@ -104,7 +104,7 @@ class ModelFacts:
     intensity_rule: str = "robust"
     max_sources: int = 1
     device: str = "CPU"
-    card: Card | None = field(default=None, compare=False)
+    card: Card | None = None
     sha256: str = ""
 
 

@@ -62,6 +62,8 @@ class MainWindow(QMainWindow):
         self._recent: tuple[str, ...] = ()
         self._state = ViewerState()
         self._panel_wanted: bool | None = None
+        self.asks = True
+        """Whether questions are put to the user; without one present they are not."""
         self._after_paint: list[Callable[[], None]] = []
         self.bar = TopBar(self.actions_by_id, self._fill_submenu)
         self.banner = Banner()
@@ -236,6 +238,8 @@ class MainWindow(QMainWindow):
         answer: Callable[[SequenceParameters | None, int | None], None],
     ) -> None:
         """Ask what a file does not say, in a window of its own that blocks nothing."""
+        if not self.asks:
+            return
         question = ScanQuestion(
             name, parameters=parameters, volumes=volumes, answer=answer, parent=self
         )

@@ -138,6 +138,7 @@ class Engine:
 
         synthesizer = self._loaded(request.checkpoint)
         if synthesizer is None or facts.card is None:
+            self._emit(events.ExportFailed("No network is loaded. Choose another checkpoint."))
             return
         self._choose(synthesizer, request)
         self._rendered = None

@@ -198,7 +198,7 @@ def test_voxels_outside_the_head_weigh_less() -> None:
 
 
 def test_a_perfect_network_has_no_loss_although_every_contrast_has_its_own_scale() -> None:
-    """A stand-in that knows the truth: rendered in units of the source, compared in the target's."""
+    """A stand-in that knows the truth, rendered in units of the source, has no error."""
     batch = digital(replace(PLUS, source_share=(1.0,))).batch(0, 1.0)
     tensors = TensorBatch.of(batch, torch.device("cpu"))
     model = build_model(PLUS.preset, **PLUS.architecture)
