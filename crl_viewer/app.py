@@ -26,7 +26,7 @@ from crl_viewer.controllers.display import DisplayController, Panes
 from crl_viewer.controllers.parameters import ParametersController
 from crl_viewer.controllers.scans import Opened, ScansController
 from crl_viewer.controllers.synthesis import SynthesisController
-from crl_viewer.controllers.windows import WindowsController
+from crl_viewer.controllers.windows import ROLES, Role, WindowsController
 from crl_viewer.settings import Settings, load_settings, save_settings
 from crl_viewer.state.model import ModelFacts, Store, ViewerState
 from crl_viewer.state.requests import RenderRequest
@@ -179,7 +179,7 @@ class Viewer(QObject):
         welcome.recentChosen.connect(lambda path: do.scans.open_paths([Path(path)]))
         welcome.backRequested.connect(lambda: window.show_workspace(True))
         self._wire_panel()
-        for role in ("source", "synthesised", "acquired", "error"):
+        for role in ROLES:
             self._wire_pane(role, getattr(window.panes, role))
         window.panes.source.menuChosen.connect(do.scans.choose_source)
         window.panes.acquired.menuChosen.connect(self._reference_chosen)
@@ -195,7 +195,7 @@ class Viewer(QObject):
         panel.presets.chosen.connect(self._preset_chosen)
         panel.plot.axisChosen.connect(lambda axis: self.store.update(curve_axis=axis.lower()))
 
-    def _wire_pane(self, role: str, pane: ImagePane) -> None:
+    def _wire_pane(self, role: Role, pane: ImagePane) -> None:
         do = self.controllers
         pane.crosshairMoved.connect(do.display.crosshair_moved)
         pane.scrolled.connect(do.display.scrolled)

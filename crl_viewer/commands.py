@@ -241,9 +241,10 @@ class Commands:
     def model_card(self) -> None:
         """Show what the network was trained on and how good it is."""
         model = self._store.state.model
-        if model is not None and model.card is not None:
-            groups = strings.card_groups(model.card)
-            self._show("card", lambda: Table(model.name, model.card.note, groups, self._window))
+        card = model.card if model is not None else None
+        if card is not None:
+            groups = strings.card_groups(card)
+            self._show("card", lambda: Table(card.name, card.note, groups, self._window))
 
     # help --------------------------------------------------------------------------------------
 
@@ -273,7 +274,7 @@ class Commands:
         sheet = self._sheets.get(key)
         if sheet is None:
             sheet = make()
-            sheet.resize(720 if key == "shortcuts" else 520, 640 if key != "about" else 360)
+            sheet.resize(*((520, 360) if key == "about" else (780, 640)))
             self._sheets[key] = sheet
             sheet.destroyed.connect(lambda: self._sheets.pop(key, None))
             sheet.show()

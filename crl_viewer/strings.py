@@ -23,6 +23,7 @@ NO_SOURCE = "Open a scan to begin"
 RENDERING = "Synthesising…"
 NOMINAL = "Nominal values: the file carries none."
 ESTIMATED = "Some values are estimated."
+NO_VOLUME = "This scan is a single slice."
 REFERENCE_IS_SOURCE = "Acquired is the source itself"
 
 ROLE_TITLES = {

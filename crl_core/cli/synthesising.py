@@ -74,6 +74,7 @@ def _run(
 ) -> None:
     from crl_core.checkpoint import load_checkpoint
     from crl_core.io.export import save_synthetic
+    from crl_core.physics.determinacy import undetermined
     from crl_core.synthesis import Synthesizer
 
     check_device(device)
@@ -83,6 +84,9 @@ def _run(
     for target, path in zip(targets, paths, strict=True):
         if not loaded.card.coverage.inside(target):
             notice(f"{target}: {loaded.card.coverage.sentence(target)}")
+        doubt = undetermined([s.parameters for s in scans if s.parameters], target)
+        if doubt is not None:
+            notice(f"{target}: {doubt}")
         with progress_bar(str(target)) as show:
             volume = synthesizer.render_volume(target, progress=show)
         save_synthetic(

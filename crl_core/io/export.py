@@ -19,6 +19,7 @@ from crl_core.errors import GridError, ParameterError
 from crl_core.io import save
 from crl_core.io.image_file import SYNTHETIC_FIELD, SYNTHETIC_MARK
 from crl_core.io.timing import to_fields
+from crl_core.physics.determinacy import undetermined
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
 
@@ -103,6 +104,8 @@ def _sidecar(
     sources: Sequence[Scan],
 ) -> dict[str, Any]:
     inside = card.coverage.inside(parameters)
+    known = [s.parameters for s in sources if s.parameters is not None]
+    doubt = undetermined(known, parameters) if known else None
     return {
         SYNTHETIC_FIELD: True,
         "Description": "Synthesised by a neural network from other scans; not acquired, "
@@ -124,4 +127,5 @@ def _sidecar(
             "Verdict": "inside" if inside else "extrapolating",
             "Sentence": card.coverage.sentence(parameters),
         },
+        "Undetermined": None if doubt is None else str(doubt),
     }

@@ -8,6 +8,7 @@ import numpy as np
 
 from crl_core.geometry import SlicePlane, position_text
 from crl_core.scan import Scan
+from crl_viewer import strings
 from crl_viewer.controllers.readout import (
     acquired_points,
     numbers_of,
@@ -15,11 +16,10 @@ from crl_viewer.controllers.readout import (
     value_at,
     voxel_in_slice,
 )
+from crl_viewer.controllers.windows import ROLES
 from crl_viewer.state.model import Store, ViewerState, differs
 from crl_viewer.state.resolve import PaneWords, ViewModel, resolve
 from crl_viewer.views.bases import ErrorView, PaneView, PlotView, ShellView, StatusView, TableView
-
-ROLES = ("source", "synthesised", "acquired", "error")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class DisplayController:
         self._said: dict[str, tuple[tuple[float, float] | None, str]] = {}
         self._numbers: tuple[object, ...] | None = None
         self._drawn: tuple[object, ...] | None = None
+        self._drawn_at: tuple[object, ...] | None = None
         store.changed.connect(self._on_changed)
         self._on_changed(ViewerState(), store.state)
         self._show_words(store.state)
@@ -127,6 +128,7 @@ class DisplayController:
         if source is None:
             self._plane = None
             return
+        self._table.set_reasons("", strings.NO_VOLUME if source.n_slices < 2 else "")
         if old.source is None or not source.same_grid(old.source) or self._plane is None:
             self._plane = SlicePlane(
                 source.affine, source.shape, source.slice_axis, source.orientation_stated
@@ -152,11 +154,10 @@ class DisplayController:
     def _show_frame(self, old: ViewerState, new: ViewerState) -> None:
         frame = new.current_frame
         if frame is not old.current_frame or new.refusal != old.refusal:
-            shown = frame is not None and not new.refusal and self._plane is not None
-            picture = self._plane.to_display(frame.synthesised) if shown else None
-            self._panes.synthesised.set_image(
-                picture, "" if shown else resolve(new).synthesised.message
-            )
+            if frame is not None and self._plane is not None and not new.refusal:
+                self._panes.synthesised.set_image(self._plane.to_display(frame.synthesised))
+            else:
+                self._panes.synthesised.set_image(None, resolve(new).synthesised.message)
         error = None if new.refusal else new.current_error
         if error is not (None if old.refusal else old.current_error):
             self._panes.error.set_error(
@@ -227,13 +228,13 @@ class DisplayController:
             col, row, _ = plane.from_voxel(*new.crosshair)
             position = (col, row)
         for role in ROLES:
-            pane: PaneView = getattr(self._panes, role)
+            shown: PaneView = getattr(self._panes, role)
             text = value_at(new, role)
             said = (position, f"value {text}" if text else "")
             # A pane that repaints for nothing costs as much as one with a new picture.
             if self._said.get(role) != said:
                 self._said[role] = said
-                pane.set_crosshair(*said)
+                shown.set_crosshair(*said)
         where = ""
         if position is not None and source.orientation_stated:
             where = position_text(plane.to_world(*position, new.slice_index))
@@ -257,9 +258,13 @@ class DisplayController:
         if drawn != self._drawn:
             self._drawn = drawn
             self._plot.set_curve(curve.x, curve.y, marker, points, outside)
+            place = (curve.request.voxel, curve.request.sources, curve.request.curve_axis)
+            if place != self._drawn_at:
+                self._drawn_at = place
+                self._plot.rest()
 
 
 def _foreground(source: Scan, plane: SlicePlane) -> tuple[float, float, float, float]:
     """Return the box around the head over all slices, mm of the display."""
-    return plane.foreground_mm(plane.to_display(source.mask.any(axis=plane.axis)))
+    return plane.foreground_mm(plane.to_display(np.asarray(source.mask.any(axis=plane.axis))))
 

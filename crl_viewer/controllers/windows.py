@@ -12,6 +12,7 @@ from crl_core.scan import Scan
 from crl_viewer.state.model import Store, ViewerState, Window
 
 Role = Literal["source", "synthesised", "acquired", "error"]
+ROLES: tuple[Role, ...] = ("source", "synthesised", "acquired", "error")
 
 HEADROOM = 1.02
 """An automatic window ends this much above the brightest tissue."""

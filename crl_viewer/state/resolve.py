@@ -122,7 +122,7 @@ def _source_words(state: ViewerState, corner: str) -> PaneWords:
     lines = [source.name, strings.acquired_line(source)]
     if more:
         lines.append(f"and {more} more source{'s' if more > 1 else ''}")
-    note = None
+    note: tuple[str, Tone] | None = None
     if source.parameters is None:
         note = ("TR, TE and TI are needed to synthesise", "warn")
     elif source.nominal:

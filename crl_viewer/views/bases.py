@@ -104,6 +104,9 @@ class TableView(Protocol):
     ) -> None:
         """Show the numbers; dimmed where older than the image."""
 
+    def set_reasons(self, slice_reason: str = "", volume_reason: str = "") -> None:
+        """Say why a scope has no numbers; an empty text keeps the usual reason."""
+
     def set_note(self, note: str) -> None:
         """State mask, range and gain."""
 
@@ -120,6 +123,9 @@ class PlotView(Protocol):
         extrapolating: bool = False,
     ) -> None:
         """Draw the network's signal and the acquired points."""
+
+    def rest(self) -> None:
+        """Let the axis shrink to what is shown."""
 
 
 class StatusView(Protocol):

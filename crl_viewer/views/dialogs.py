@@ -161,7 +161,7 @@ class ScanQuestion(Sheet):
             key: parse_ms(field.text() or ("off" if key == "ti" else ""), off=key == "ti")
             for key, field in self.fields.items()
         }
-        parameters = SequenceParameters(**values)
+        parameters = SequenceParameters(values["tr"], values["te"], values["ti"])
         parameters.check_order()
         return parameters
 

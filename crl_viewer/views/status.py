@@ -114,7 +114,7 @@ class StatusLine(QWidget):
 
     def _paint_right(self, painter: QPainter, metrics: QFontMetricsF, left: float) -> None:
         painter.setPen(theme.current().text2)
-        x = self.width() - _PAD
+        x = float(self.width() - _PAD)
         for text in reversed(self._probe):
             width = metrics.horizontalAdvance(text)
             if x - width < left:

@@ -281,7 +281,8 @@ def in_slice(voxel: tuple[int, int, int], axis: int) -> tuple[int, int]:
 
 def _judged(request: RenderRequest) -> BoolArray:
     """Return where the slice is compared: the head mask of the source, where measured."""
-    return np.take(_judged_volume(request), request.index, axis=request.sources[0].slice_axis)
+    axis = request.sources[0].slice_axis
+    return np.asarray(np.take(_judged_volume(request), request.index, axis=axis))
 
 
 def _judged_volume(request: RenderRequest) -> BoolArray:

@@ -529,6 +529,11 @@ def test_curve_points_are_the_acquired_scans_on_it(loaded: Rig) -> None:
     assert [p[0] for p in loaded.plot.set_curve.call_args.args[3]] == [500]
 
 
+def test_a_single_slice_says_why_there_are_no_numbers_of_a_volume(rig: Rig) -> None:
+    rig.open(make_scan("flat", SequenceParameters(5000, 10), shape=(32, 40, 1)))
+    rig.table.set_reasons.assert_called_once_with("", "This scan is a single slice.")
+
+
 def test_annotations_and_error_limit_reach_the_panes(loaded: Rig) -> None:
     loaded.store.update(annotations=False, error_limit=20)
     for pane in (loaded.source, loaded.synthesised, loaded.acquired, loaded.error):

@@ -83,6 +83,8 @@ def opened(qtbot, themed, tmp_path: Path) -> Iterator[Opened]:
     qtbot.addWidget(viewer.window)
     viewer.window.resize(1280, 800)
     viewer.window.show()
+    viewer.window.activateWindow()
+    qtbot.waitUntil(viewer.window.isActiveWindow)  # shortcuts only work in the active window
     viewer.start()
     yield Opened(viewer, opener, qtbot.waitUntil, tmp_path)
     if opener.synthesizer.gate is not None:
