@@ -43,6 +43,11 @@ class Undetermined:
     second: str
     difference: float
 
+    @property
+    def brief(self) -> str:
+        """The same in few words, for the margin of an image."""
+        return f"Source hardly separates {self.first} from {self.second}"
+
     def __str__(self) -> str:
         return (
             f"The source hardly separates {self.first} from {self.second}, "

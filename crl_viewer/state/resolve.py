@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from crl_core.physics.determinacy import undetermined
 from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters
 from crl_viewer import strings
@@ -141,8 +142,19 @@ def _synthesised_words(
         (strings.parameters_line(shown),),
         badges=tuple(badges),
         corner=corner,
+        note=_undetermined(state, shown),
         message=_synthesised_message(state),
     )
+
+
+def _undetermined(state: ViewerState, shown: SequenceParameters) -> tuple[str, Tone] | None:
+    """Warn where the sources cannot tell tissues apart that the setting shown would."""
+    known = [s.parameters for s in state.source_scans if s.parameters is not None]
+    playable = [p for p in (*known, shown) if p.tr >= p.ti + p.te]
+    if not known or len(playable) <= len(known):
+        return None
+    doubt = undetermined(known, shown)
+    return None if doubt is None else (doubt.brief, "warn")
 
 
 def _synthesised_message(state: ViewerState) -> str:

@@ -54,7 +54,12 @@ class Opened:
         return compared is not None and compared.request.image == frame.request.image
 
     def demo(self) -> None:
+        """Open the demo, with the short TE as the source and the long one to compare with."""
         self.viewer.controllers.scans.open_demo("real")
+        self.until(self.at_rest)
+        self.viewer.controllers.scans.choose_source(0)
+        self.viewer.controllers.parameters.go(SequenceParameters(5000, 90))
+        self.viewer.controllers.windows.rested()
         self.until(self.at_rest)
 
     def write(self, name: str, parameters: SequenceParameters | None = None, **how) -> Path:
