@@ -107,9 +107,16 @@ def deviation(current: SequenceParameters, acquired: SequenceParameters) -> str:
         if name == "ti" and 0 in (now, then):
             parts.append("TI off" if now == 0 else "TI on")
         else:
-            parts.append(f"{name.upper()} {milliseconds(now - then, sign=True)}")
+            parts.append(f"{name.upper()} {_difference(now - then)}")
     unit = "" if not parts or parts[-1] in ("TI off", "TI on") else " ms"
     return ", ".join(parts) + unit
+
+
+def _difference(value: float) -> str:
+    """Write how far two times lie apart: whole from 10 ms, else one digit, below 1 ms two."""
+    digits = 0 if abs(value) >= 10 else 1 if abs(value) >= 1 else 2
+    text = number(value, digits, sign=True)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def listed(names: Sequence[str]) -> str:

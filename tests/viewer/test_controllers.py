@@ -173,6 +173,7 @@ def test_a_single_scan_has_no_reference(rig: Rig) -> None:
 def test_a_demo_replaces_what_was_there_and_files_replace_a_demo(loaded: Rig) -> None:
     loaded.scans.open_demo("real")
     assert [s.name for s in loaded.state.scans] == ["D10", "D90"]
+    assert loaded.state.source is loaded.state.scans[1]  # TE near 90 tells most
     loaded.open(TE10)
     assert [s.name for s in loaded.state.scans] == ["a"]
 
