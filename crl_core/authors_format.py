@@ -89,7 +89,7 @@ def authors_card(name: str, architecture: dict[str, Any], sha256: str) -> Card:
         data="the paper (assumed)",
     )
     return Card(
-        name=name[:100],
+        name="imported crl-code",
         preset="crl-code",
         architecture=architecture,
         intensity_rule="minmax",

@@ -55,6 +55,9 @@ class Scan:
         False where the affine is a guess, so that no side may be labelled left or right.
     note
         One sentence a viewer should show beside the scan, such as how it was registered.
+    synthetic
+        True for an image that this program synthesised; such an image is never taken for an
+        acquired one in training or evaluation.
     """
 
     data: FloatArray
@@ -65,6 +68,7 @@ class Scan:
     path: Path | None = None
     orientation_stated: bool = True
     note: str = ""
+    synthetic: bool = False
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
@@ -136,7 +140,9 @@ class Scan:
         """Return whether both scans have the same voxels in the same places."""
         if self.shape != other.shape:
             return False
-        corners = np.array([[0, 0, 0, 1], [*self.shape, 1]], dtype=float).T
+        # The origin and one corner along each axis fix an affine map; fewer would not.
+        x, y, z = self.shape
+        corners = np.array([[0, 0, 0, 1], [x, 0, 0, 1], [0, y, 0, 1], [0, 0, z, 1]], float).T
         apart = np.abs(self.affine @ corners - other.affine @ corners).max()
         return bool(apart <= tolerance_mm)
 

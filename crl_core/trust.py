@@ -80,6 +80,9 @@ class ParameterBox:
         ever trained.
     no_inversion
         Whether acquisitions without an inversion pulse were trained as well.
+    tr_inverted
+        Lowest and highest TR of acquisitions with inversion where that differs from `tr`: the
+        delay leaves no room for the shortest repetitions.
 
     Raises
     ------
@@ -91,11 +94,12 @@ class ParameterBox:
     te: tuple[float, float]
     ti: tuple[float, float] | None = None
     no_inversion: bool = True
+    tr_inverted: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        for name in NAMES:
+        for name in (*NAMES, "tr_inverted"):
             given = getattr(self, name)
-            if given is None and name == "ti":
+            if given is None and name in ("ti", "tr_inverted"):
                 continue
             low, high = (float(v) for v in given)
             if not (math.isfinite(low) and math.isfinite(high) and 0 < low <= high):
@@ -112,9 +116,11 @@ class ParameterBox:
 
     def clamp(self, p: SequenceParameters) -> SequenceParameters:
         """Return the setting inside the box that is closest to `p`."""
-        tr = min(max(p.tr, self.tr[0]), self.tr[1])
+        plain = self.ti is None or (self.no_inversion and not p.inverted)
+        low, high = self.tr if plain else self.tr_inverted or self.tr
+        tr = min(max(p.tr, low), high)
         te = min(max(p.te, self.te[0]), self.te[1])
-        if self.ti is None or (self.no_inversion and not p.inverted):
+        if plain or self.ti is None:
             return p.at(tr, te, 0.0)
         return p.at(tr, te, min(max(p.ti, self.ti[0]), self.ti[1]))
 
@@ -126,7 +132,7 @@ class ParameterBox:
         if inverted:
             if self.ti is None:
                 return None
-            bounds = np.array([self.tr, self.te, self.ti]).T
+            bounds = np.array([self.tr_inverted or self.tr, self.te, self.ti]).T
         else:
             if not self.no_inversion:
                 return None
@@ -368,6 +374,7 @@ class TrainingCoverage:
                 "te": list(box.te),
                 "ti": None if box.ti is None else list(box.ti),
                 "no_inversion": box.no_inversion,
+                "tr_inverted": None if box.tr_inverted is None else list(box.tr_inverted),
             },
             "radius": self.radius,
             "data": self.data,
@@ -456,15 +463,19 @@ def _read_points(value: object, name: str) -> tuple[SequenceParameters, ...]:
 def _read_box(value: object) -> ParameterBox | None:
     if value is None:
         return None
-    entries = _mapping(value, ("tr", "te", "ti", "no_inversion"), "coverage.box")
+    keys = ("tr", "te", "ti", "no_inversion", "tr_inverted")
+    entries = _mapping(value, keys, "coverage.box")
     if not isinstance(entries["no_inversion"], bool):
         raise _refusal("coverage.box.no_inversion is neither true nor false")
     tr = _numbers(entries["tr"], 2, "box.tr")
     te = _numbers(entries["te"], 2, "box.te")
     ti = None if entries["ti"] is None else _numbers(entries["ti"], 2, "box.ti")
+    late = entries["tr_inverted"]
+    inverted = None if late is None else _numbers(late, 2, "box.tr_inverted")
     return ParameterBox(
         (tr[0], tr[1]),
         (te[0], te[1]),
         None if ti is None else (ti[0], ti[1]),
         entries["no_inversion"],
+        None if inverted is None else (inverted[0], inverted[1]),
     )

@@ -73,6 +73,8 @@ def check_device(device: str | None) -> None:
     import torch
 
     try:
+        if torch.device(device).type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise typer.BadParameter(

@@ -29,7 +29,7 @@ def simulate(
         int, typer.Option(min=1, help="Axial slices, from the top of the neck.")
     ] = 25,
     thickness: Annotated[float, typer.Option(min=0.5, help="Slice thickness, mm.")] = 5.0,
-    field: Annotated[float, typer.Option(min=0.5, max=7.0, help="Field strength, tesla.")] = 3.0,
+    field: Annotated[float, typer.Option(help="Field strength, 1.5 or 3 tesla.")] = 3.0,
 ) -> None:
     """Make a BIDS dataset of digital subjects.
 

@@ -81,10 +81,14 @@ def _run(
     loaded = load_checkpoint(checkpoint)
     synthesizer = Synthesizer(loaded, device=device, notice=notice)
     synthesizer.set_sources(scans)
+    for scan in scans:
+        if scan.parameters is not None and not loaded.card.coverage.inside(scan.parameters):
+            notice(f"{scan.path}: acquired outside the settings the network was trained on")
     for target, path in zip(targets, paths, strict=True):
         if not loaded.card.coverage.inside(target):
             notice(f"{target}: {loaded.card.coverage.sentence(target)}")
-        doubt = undetermined([s.parameters for s in scans if s.parameters], target)
+        known = [s.parameters for s in scans if s.parameters]
+        doubt = undetermined(known, target, known[0].field_strength or 3.0)
         if doubt is not None:
             notice(f"{target}: {doubt}")
         with progress_bar(str(target)) as show:
@@ -198,10 +202,12 @@ def _outputs(
     else:
         paths = [output / f"{_name(target)}.nii.gz" for target in targets]
     originals = {source.resolve() for source in sources}
+    # a.nii and a.nii.gz share one sidecar: writing the other would relabel the acquired scan.
+    originals |= {sidecar_path(source).resolve() for source in sources}
     for path in paths:
-        if path.resolve() in originals:
+        if path.resolve() in originals or sidecar_path(path).resolve() in originals:
             raise OutputError(
-                "is a source and would be overwritten", path=path, remedy="Choose another name"
+                "would overwrite a source or its sidecar", path=path, remedy="Choose another name"
             )
         check_writable(path, overwrite=overwrite)
         check_writable(sidecar_path(path), overwrite=overwrite)

@@ -78,8 +78,8 @@ def table(
     return means[bin_of(image)].astype(np.float32)
 
 
-BASELINES: Mapping[str, Callable[[ArrayLike, ArrayLike, ArrayLike], FloatArray]] = (
-    MappingProxyType({"identity": identity, "affine": affine, "table": table})
+BASELINES: Mapping[str, Callable[[ArrayLike, ArrayLike, ArrayLike], FloatArray]] = MappingProxyType(
+    {"identity": identity, "affine": affine, "table": table}
 )
 """The three by the name used in cards and reports."""
 

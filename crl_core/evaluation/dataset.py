@@ -10,6 +10,7 @@ import numpy as np
 
 from crl_core.errors import CRLError, InputError
 from crl_core.evaluation.baselines import BASELINES, score
+from crl_core.evaluation.masks import judged_mask
 from crl_core.evaluation.metrics import compare, reference_peak
 from crl_core.io.bids import find_subjects, load_subject
 from crl_core.scan import Scan, Subject
@@ -30,8 +31,8 @@ def evaluate_dataset(
 ) -> dict[str, Any]:
     """Synthesise every scan of every subject from every other scan and compare.
 
-    A reference is compared in the model units of the source, inside the head mask of the
-    reference, with the 99.5th percentile of the reference there as full range; see
+    A reference is compared in the model units of the source, inside the head mask of both,
+    with the 99.5th percentile of the reference there as full range; see
     `crl_core.evaluation.metrics.compare`. Baselines are fitted on the reference itself, which
     favours them; they are PSNR after one gain.
 
@@ -86,7 +87,7 @@ def _labels(root: str | Path, wanted: Sequence[str]) -> list[str]:
 
 
 def _usable(scan: Scan) -> bool:
-    if scan.parameters is None:
+    if scan.parameters is None or scan.synthetic:
         return False
     try:
         scan.parameters.check_order()
@@ -106,8 +107,8 @@ def _tasks(subject: Subject) -> Iterator[tuple[Subject, Scan, Scan]]:
 def _pair(synthesizer: Synthesizer, source: Scan, target: Scan) -> dict[str, Any]:
     wanted, known = _parameters(target), _parameters(source)
     image = synthesizer.render_volume(wanted)
-    reference = synthesizer.scale.to_model(target.data)
-    mask = target.mask
+    reference = synthesizer.reference_scale(target).to_model(target.data)
+    mask = judged_mask(source.mask, target.mask)
     peak = reference_peak(reference, mask)
     result = compare(image, reference, mask, peak, slice_axis=target.slice_axis)
     given = synthesizer.scale.to_model(source.data)

@@ -60,9 +60,7 @@ class ErrorMap:
         x, y = np.asarray(image, dtype=np.float32), np.asarray(reference, dtype=np.float32)
         inside = np.asarray(mask, dtype=bool)
         if not x.shape == y.shape == inside.shape:
-            raise ValueError(
-                f"image {x.shape}, reference {y.shape} and mask {inside.shape} differ"
-            )
+            raise ValueError(f"image {x.shape}, reference {y.shape} and mask {inside.shape} differ")
         if not (np.isfinite(peak) and peak > 0):
             raise ValueError(f"the peak is {peak}, it must be above zero")
         percent = np.where(inside, (np.float32(gain) * x - y) * np.float32(100.0 / peak), np.nan)

@@ -55,6 +55,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush_to_disk(temporary)
+        _open_to_colleagues(temporary)
         # A file that appeared meanwhile belongs to somebody else.
         check_writable(target, overwrite=overwrite)
         os.replace(temporary, target)
@@ -68,6 +69,20 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+def _open_to_colleagues(path: Path) -> None:
+    """Give the file the permissions a plain ``open`` would have given it.
+
+    Some writers make files that only their owner can read.
+    """
+    if os.name != "posix":
+        return
+    probe = path.with_name(path.name + ".mode")
+    os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = probe.stat().st_mode & 0o777
+    probe.unlink()
+    path.chmod(mode)
 
 
 def _flush_to_disk(path: Path) -> None:

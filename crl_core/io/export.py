@@ -83,6 +83,11 @@ def save_synthetic(
         )
     if units not in _UNIT_WORDS:
         raise ParameterError(f"'{units}' are no units", remedy="Choose 'model' or 'source'")
+    if units == "source" and checkpoint_card.intensity_rule == "minmax":
+        raise ParameterError(
+            f"'{checkpoint_card.name}' gives each contrast its own range, not the source's unit",
+            remedy="Export in model units",
+        )
     data = array if units == "model" else scale.to_source(array)
     image = replace(
         like,
@@ -105,7 +110,8 @@ def _sidecar(
 ) -> dict[str, Any]:
     inside = card.coverage.inside(parameters)
     known = [s.parameters for s in sources if s.parameters is not None]
-    doubt = undetermined(known, parameters) if known else None
+    field_strength = known[0].field_strength if known else None
+    doubt = undetermined(known, parameters, field_strength or 3.0) if known else None
     return {
         SYNTHETIC_FIELD: True,
         "Description": "Synthesised by a neural network from other scans; not acquired, "
@@ -118,7 +124,9 @@ def _sidecar(
         ],
         "Intensity": {
             "Units": units,
-            "Meaning": _UNIT_WORDS[units],
+            "Meaning": _UNIT_WORDS[units]
+            if card.intensity_rule == "robust"
+            else "fraction of this contrast's own range; not comparable with the source",
             "Offset": scale.offset,
             "Scale": scale.scale,
             "Rule": scale.rule,
@@ -126,6 +134,7 @@ def _sidecar(
         "TrainingCoverage": {
             "Verdict": "inside" if inside else "extrapolating",
             "Sentence": card.coverage.sentence(parameters),
+            "SourcesInside": all(card.coverage.inside(p) for p in known),
         },
         "Undetermined": None if doubt is None else str(doubt),
     }

@@ -19,6 +19,9 @@ SYNTHETIC_FIELD = "Synthetic"
 SYNTHETIC_MARK = "SYNTHETIC"
 """First word of the NIfTI description of every image this program synthesised."""
 
+SIMULATED_FIELD = "CRLSynthetic"
+"""Sidecar field of digital subjects: simulated from a label map, with known truth."""
+
 ORIENTATION_FIELD = "CRLOrientationStated"
 """Sidecar field that is false where the affine is a guess."""
 
@@ -89,6 +92,7 @@ class ImageFile:
             orientation_stated=self.volume.stated
             and self.sidecar.get(ORIENTATION_FIELD, True) is not False,
             note=" ".join(notes),
+            synthetic=self.synthetic,
         )
 
     def _notes(self) -> list[str]:
@@ -96,6 +100,8 @@ class ImageFile:
         read = self.volume
         if self.synthetic:
             notes.append("SYNTHETIC image, not an acquired one.")
+        elif self.sidecar.get(SIMULATED_FIELD):
+            notes.append("Simulated; no person was scanned.")
         if read.count > 1:
             notes.append(f"Volume {read.index} of {read.count}, counted from 0.")
         if read.replaced:

@@ -18,7 +18,7 @@ from crl_core.models.plus import PlusCRL
 from crl_core.models.ratio import RatioCRL
 from crl_core.resources import resource
 
-__all__ = ["CRL", "PRESET_NAMES", "Features", "build_model", "preset_config"]
+__all__ = ["CRL", "PRESET_NAMES", "Features", "build_model", "intensity_rule", "preset_config"]
 
 PRESET_NAMES = ("crl-code", "crl-paper", "crl-small", "crl-plus")
 
@@ -41,6 +41,12 @@ def preset_config(preset: str) -> dict[str, Any]:
     text = resource("presets", f"{preset}.json").read_text(encoding="utf-8")
     config: dict[str, Any] = json.loads(text)
     return config
+
+
+def intensity_rule(config: dict[str, Any]) -> str:
+    """Return how a network of this architecture wants its images scaled, without building it."""
+    published = config.get("kind") == "paper" or config.get("convention") == "authors"
+    return "minmax" if published else "robust"
 
 
 def build_model(preset: str, **changes: Any) -> CRL:

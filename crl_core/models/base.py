@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 Features: TypeAlias = dict[str, Tensor]
-"""What `CRL.encode` returns: spatial tensors (B, C, H, W) and, where a name ends in ``_code``,
-vectors (B, C). Everything `CRL.render` needs besides the target's parameters."""
+"""What `CRL.encode` returns: spatial tensors (B, C, H, W) by name, which may be cut and resampled
+like images. Everything `CRL.render` needs besides the target's parameters."""
 
 
 class CRL(nn.Module, ABC):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from crl_core import io
-from crl_core.errors import InputError, OutputError
+from crl_core.errors import InputError, OutputError, ParameterError
 from crl_core.io.bids import image_path, write_dataset_description, write_participants
-from crl_core.physics.subjects import DigitalSubject, Realism
+from crl_core.physics.subjects import DigitalSubject, Realism, check_labels
 from crl_core.scan import Origin, Scan
 from crl_core.sequence import SequenceParameters
 
@@ -66,6 +67,11 @@ def simulate_dataset(
     """
     if output.exists() and any(output.iterdir()):
         raise OutputError("the folder is not empty", path=output, remedy="Name a new folder")
+    if field_strength not in (1.5, 3.0):
+        raise ParameterError(
+            f"tissue values are known for 1.5 and 3 T, not {field_strength:g} T",
+            remedy="Choose one of them",
+        )
     for parameters in sequences.values():
         parameters.check_order()
     written: list[Path] = []
@@ -75,7 +81,7 @@ def simulate_dataset(
         source = labels[number // subjects]
         label = f"{number + 1:02d}"
         subject = _subject(source, [seed, number], field_strength)
-        scans = _scan(subject, sequences, n_slices, thickness_mm, source)
+        scans = _scan(subject, sequences, n_slices, thickness_mm, field_strength, source)
         if number == 0:  # only now is it clear that there will be a dataset
             about = {"CRLSynthetic": "simulated, no person was scanned"}
             write_dataset_description(output, "Digital subjects", extra=about)
@@ -83,7 +89,9 @@ def simulate_dataset(
             path = image_path(output, label, scan.name, _suffix(scan.parameters))
             io.save(scan, path, sidecar={"CRLSynthetic": True}, description="simulated")
             written.append(path)
-        rows.append({"participant_id": f"sub-{label}", "anatomy": source.name.split(".")[0]})
+        # The map's file name may name a person; its place in the list does not.
+        anatomy = f"anatomy-{number // subjects + 1:02d}"
+        rows.append({"participant_id": f"sub-{label}", "anatomy": anatomy})
         if progress is not None:
             progress(number + 1, total)
     write_participants(output, rows)
@@ -92,6 +100,7 @@ def simulate_dataset(
 
 def _subject(source: Path, seed: Sequence[int], field_strength: float) -> DigitalSubject:
     scan = io.load(source)
+    check_labels(scan.data, source)
     rng = np.random.default_rng(seed)
     realism = Realism.draw(rng, wide=0.0)
     return DigitalSubject.from_labels(
@@ -108,6 +117,7 @@ def _scan(
     sequences: Mapping[str, SequenceParameters],
     n_slices: int,
     thickness_mm: float,
+    field_strength: float,
     source: Path,
 ) -> list[Scan]:
     """Scan one subject with every sequence, cropped to the head with a margin."""
@@ -121,7 +131,12 @@ def _scan(
     if not starts:
         raise InputError("the label map is too short for one slice", path=source)
     full = [
-        SequenceParameters(*p.triple, ECHO_SPACING, ECHO_TRAIN_LENGTH, None, p.fat_suppression)
+        replace(
+            p,
+            echo_spacing=ECHO_SPACING,
+            echo_train_length=min(ECHO_TRAIN_LENGTH, int((p.tr - p.ti) / ECHO_SPACING)) or 1,
+            field_strength=field_strength,
+        )
         for p in sequences.values()
     ]
     volumes = subject.scan(full, starts, step)
@@ -138,7 +153,7 @@ def _scan(
             parameters,
             dict.fromkeys(("tr", "te", "ti"), origin),
         )
-        for volume, (name, parameters) in zip(volumes, sequences.items(), strict=True)
+        for volume, name, parameters in zip(volumes, sequences, full, strict=True)
     ]
 
 

@@ -83,7 +83,7 @@ def _impossible(p: SequenceParameters, protocol: Protocol) -> list[Finding]:
         found.append(
             Finding("impossible", "ti", f"TI {p.ti:g} is too short to play: {MIN_TI:g} ms or off")
         )
-    need = p.ti + max(p.last_echo_time, p.te) + protocol.overhead
+    need = p.ti + p.last_echo_time + protocol.overhead
     if p.tr < need:
         what = f"TI {p.ti:g} and the last echo" if p.inverted else "the last echo"
         verb = "need" if p.inverted else "needs"
@@ -131,7 +131,9 @@ def n_concatenations(parameters: SequenceParameters, protocol: Protocol) -> int:
 
     The inversion is taken as interleaved between slices, so that TI costs time once per TR.
     """
-    fit = max(1, math.floor((parameters.tr - parameters.ti) / protocol.slice_time()))
+    train = _stated_train(parameters)
+    per_slice = protocol.slice_time() if train is None else train + protocol.overhead
+    fit = max(1, math.floor((parameters.tr - parameters.ti) / per_slice))
     return math.ceil(protocol.slices / fit)
 
 
@@ -139,6 +141,6 @@ def scan_time(parameters: SequenceParameters, protocol: Protocol | None = None) 
     """Return the duration of the acquisition in seconds, under the assumed protocol."""
     protocol = protocol or Protocol()
     lines = protocol.phase_encodes / protocol.acceleration
-    shots = math.ceil(lines / protocol.echo_train_length)
+    shots = math.ceil(lines / (parameters.echo_train_length or protocol.echo_train_length))
     total = parameters.tr * shots * protocol.averages * n_concatenations(parameters, protocol)
     return total / 1000.0

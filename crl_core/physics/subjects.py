@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from crl_core.physics.tissues import Table, draw_table, labels_to_tissues, tissue_index
+from crl_core.errors import InputError
+from crl_core.physics.tissues import (
+    LABEL_TISSUES,
+    Table,
+    draw_table,
+    labels_to_tissues,
+    tissue_index,
+)
 from crl_core.scan import FloatArray
 from crl_core.sequence import SequenceParameters
 
@@ -301,6 +309,30 @@ class DigitalSubject:
             for volume, sequence in zip(volumes, parameters, strict=True):
                 volume[:, :, k] = gain * acquire(rng, maps, sequence, self.realism, decay)
         return volumes
+
+
+def check_labels(data: FloatArray, path: Path | None = None) -> None:
+    """Refuse an image that is no label map.
+
+    Raises
+    ------
+    InputError
+        When values are not whole numbers, or most of the labels mean nothing here.
+    """
+    inside = data[data != 0]
+    if inside.size == 0 or not np.array_equal(inside, np.rint(inside)):
+        raise InputError(
+            "is no label map: its values are not whole numbers above 0",
+            path=path,
+            remedy="Give a segmentation with FreeSurfer-style labels",
+        )
+    known = np.isin(inside.astype(np.int64), list(LABEL_TISSUES))
+    if known.mean() < 0.5:
+        raise InputError(
+            f"holds no tissue this program knows in {100 * (1 - known.mean()):.0f} % of its labels",
+            path=path,
+            remedy="Give a segmentation with FreeSurfer-style labels",
+        )
 
 
 def to_ras(

@@ -16,7 +16,7 @@ from crl_core.errors import CRLError, GridError, ParameterError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
-from crl_core.synthesis.carry import carry_weights
+from crl_core.synthesis.carry import carry_factors
 from crl_core.synthesis.tiling import encode_in_tiles, out_of_memory
 
 Notice = Callable[[str], None]
@@ -77,6 +77,7 @@ class Synthesizer:
         self._gains: Tensor | None = None
         self._cache: OrderedDict[int, _EncodedSlice] = OrderedDict()
         self._tile: int | None = None
+        self._robust = checkpoint.card.intensity_rule == "robust"
         self._place(torch.device(device or _best_device()))
 
     def _place(self, device: torch.device) -> None:
@@ -104,6 +105,16 @@ class Synthesizer:
         """How model units map to the first source's intensities."""
         self._need_sources()
         return self._scales[0]
+
+    def reference_scale(self, scan: Scan) -> IntensityScale:
+        """Return the scale that brings an acquired scan to the units of a rendering of it.
+
+        That is the first source's, except for networks that give each contrast its own range:
+        for those it is the scan's own minimum to maximum.
+        """
+        if self._robust:
+            return self.scale
+        return IntensityScale.minmax(scan.data)
 
     @property
     def slice_axis(self) -> int:
@@ -138,8 +149,7 @@ class Synthesizer:
             When a scan is empty.
         """
         self._check_sources(scans)
-        robust = self.model.intensity_rule == "robust"
-        scales = tuple(s.scale if robust else IntensityScale.minmax(s.data) for s in scans)
+        scales = tuple(s.scale if self._robust else IntensityScale.minmax(s.data) for s in scans)
         self._sources, self._scales = tuple(scans), scales
         self._gains = None
         self._cache.clear()
@@ -199,10 +209,11 @@ class Synthesizer:
 
     def _render(self, parameters: SequenceParameters, index: int, *, carry: bool) -> FloatArray:
         parameters.check_order()
-        encoded = self._encoded(index)
-        with torch.inference_mode():
-            image = self._compute(encoded, [parameters], carry)[0]
-        return np.ascontiguousarray(image.cpu().numpy(), dtype=np.float32)
+
+        def job() -> Tensor:
+            return self._compute(self._encoded(index), [parameters], carry)[0].cpu()
+
+        return np.ascontiguousarray(self._retried(job).numpy(), dtype=np.float32)
 
     def render_points(
         self, parameters: Sequence[SequenceParameters], index: int, row: int, column: int
@@ -211,12 +222,15 @@ class Synthesizer:
 
         `row` and `column` index the 2-D array that `render_slice` returns.
         """
-        whole = self._encoded(index)
         here = (..., slice(row, row + 1), slice(column, column + 1))
-        spot = _EncodedSlice({k: v[here] for k, v in whole.features.items()}, whole.residuals[here])
-        with torch.inference_mode():
-            values = self._compute(spot, parameters, self.model.carries_residual)
-        return np.asarray(values.cpu().numpy()[:, 0, 0], dtype=np.float32)
+
+        def job() -> Tensor:
+            whole = self._encoded(index)
+            features = {k: v[here] for k, v in whole.features.items()}
+            spot = _EncodedSlice(features, whole.residuals[here])
+            return self._compute(spot, parameters, self.model.carries_residual).cpu()
+
+        return np.asarray(self._retried(job).numpy()[:, 0, 0], dtype=np.float32)
 
     def render_volume(
         self,
@@ -257,9 +271,11 @@ class Synthesizer:
         if carry:
             sources = self._parameters()[0]
             for n, one in enumerate(target):
-                index, factor = carry_weights(one, sources)
-                if factor > 0:
-                    images[n] += factor * encoded.residuals[index]
+                for factor, residual in zip(
+                    carry_factors(one, sources).tolist(), encoded.residuals, strict=True
+                ):
+                    if factor > 0:
+                        images[n] += factor * residual
         return images
 
     def is_encoded(self, index: int) -> bool:
@@ -268,7 +284,7 @@ class Synthesizer:
 
     def encode_slice(self, index: int) -> None:
         """Encode a slice ahead of its first rendering."""
-        self._encoded(index)
+        self._retried(lambda: self._encoded(index).residuals)
 
     def _encoded(self, index: int) -> _EncodedSlice:
         self._need_sources()
@@ -277,8 +293,7 @@ class Synthesizer:
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
-        with torch.inference_mode():
-            encoded = self._encode(index)
+        encoded = self._encode(index)
         self._cache[index] = encoded
         while sum(e.nbytes() for e in self._cache.values()) > CACHE_BYTES and len(self._cache) > 1:
             self._cache.popitem(last=False)
@@ -314,7 +329,11 @@ class Synthesizer:
         size = self._network_size(native)
         if size != native:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-        features = self._guarded_encode(images)
+        parameters = self._parameters()
+        if self._tile is None:
+            features = self.model.encode(images, parameters)
+        else:
+            features = encode_in_tiles(self.model, images, parameters, self._tile)
         if size == native:
             return features
         return {
@@ -332,28 +351,32 @@ class Synthesizer:
             return native
         return tuple(max(16, round(n * r)) for n, r in zip(native, ratios, strict=True))
 
-    def _guarded_encode(self, images: Tensor) -> Features:
-        """Encode; when memory runs out go on in tiles, then on the processor, and say so."""
+    def _retried(self, job: Callable[[], Tensor]) -> Tensor:
+        """Do a job; when memory runs out go on in tiles, then on the processor, and say so."""
         while True:
             try:
-                parameters = self._parameters()
-                if self._tile is None:
-                    return self.model.encode(images, parameters)
-                return encode_in_tiles(self.model, images, parameters, self._tile)
+                with torch.inference_mode():
+                    return job()
             except RuntimeError as error:
-                if not out_of_memory(error) or not self._fall_back(max(images.shape[-2:])):
+                if not out_of_memory(error) or not self._fall_back():
                     raise
-                images = images.to(self.device)
 
-    def _fall_back(self, side: int) -> bool:
-        """Take the next smaller way to encode; False when there is none left."""
+    def _on_gpu(self) -> bool:
+        return self.device.type != "cpu"
+
+    def _fall_back(self) -> bool:
+        """Take the next smaller way to compute; False when there is none left."""
+        self._cache.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        side = max(n for a, n in enumerate(self._sources[0].shape) if a != self.slice_axis)
         tile = 128 if self._tile is None else self._tile // 2
-        if tile >= 32 and tile < side:
+        if 32 <= tile < side:
             self._tile = tile
-            where = "The processor's" if self.device.type == "cpu" else "GPU"
+            where = "GPU" if self._on_gpu() else "The processor's"
             self._notice(f"{where} memory is full. Going on in tiles of {tile} pixels, slower.")
             return True
-        if self.device.type == "cpu":
+        if not self._on_gpu():
             return False
         self._notice("GPU memory is full even in tiles. Going on with the processor.")
         self._tile, self._gains = None, None

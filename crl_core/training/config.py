@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crl_core.errors import InputError
+from crl_core.sequence import PAPER_SEQUENCES
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class TrainingConfig:
     average
         Decay of the running average of the weights, which is what a checkpoint holds.
     gradient_loss, structure_loss
-        Weights of the two terms beside L1.
+        Weights of the two terms beside L1. The structural term compares what single-source
+        networks make of two sources of one subject; networks that fuse sources have no such
+        pair and train without it.
     random_sequences
         Share of sequences drawn over the whole parameter space rather than from `sequences`.
     wide
@@ -73,7 +76,7 @@ class TrainingConfig:
     clip: float = 0.5
     average: float = 0.999
     gradient_loss: float = 0.5
-    structure_loss: float = 0.0
+    structure_loss: float = 0.1
     random_sequences: float = 0.5
     wide: float = 0.5
     ramp: float = 0.3
@@ -83,6 +86,32 @@ class TrainingConfig:
     save_seconds: float = 30.0
     validate_steps: int = 1000
     bf16: bool = True
+
+    def intensity_rule(self) -> str:
+        """Return how the network to be trained wants its images scaled."""
+        from crl_core.models import intensity_rule, preset_config
+
+        return intensity_rule({**preset_config(self.preset), **self.architecture})
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run could start with."""
+        least = {"steps": 1, "batch": 1, "crop": 16, "contrasts": 2, "encoded": 1,
+                 "validate_steps": 1, "seed": 0, "warmup": 0}  # fmt: skip
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"the training setting '{name}' must be at least {low}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise InputError("the training setting 'minutes' must be above 0")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"the training setting '{name}' must be above 0")
+        if not self.sequences or not set(self.sequences) <= set(PAPER_SEQUENCES):
+            raise InputError("the training setting 'sequences' must name some of 1 to 9")
+        share = self.source_share
+        if not share or min(share) < 0 or not share[0] > 0:
+            raise InputError(
+                "the training setting 'source_share' needs a share above 0 for one source"
+            )
 
     def to_json(self) -> str:
         """Return the settings as indented JSON."""

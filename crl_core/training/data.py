@@ -62,7 +62,7 @@ def _usable(root: Path) -> list[Subject]:
     found = []
     for files in find_subjects(root):
         subject = load_subject(root, files.label)
-        known = [s for s in subject.scans if s.parameters is not None]
+        known = [s for s in subject.scans if s.parameters is not None and not s.synthetic]
         if len(known) >= 2:
             found.append(Subject(subject.name, known))
     return found

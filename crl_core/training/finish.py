@@ -18,9 +18,6 @@ from crl_core.trust import TrainingCoverage
 
 CHECKPOINT = "model.safetensors"
 
-TRAINED_VOXEL_MM = 1.0
-"""In-plane voxel size around which digital subjects are drawn."""
-
 
 def write_checkpoint(
     model: CRL,
@@ -29,6 +26,7 @@ def write_checkpoint(
     *,
     data: str,
     coverage: TrainingCoverage,
+    voxel_mm: float | None,
     step: int,
     seconds: float,
     metrics: dict[str, Any],
@@ -42,7 +40,7 @@ def write_checkpoint(
         preset=config.preset,
         architecture={**preset_config(config.preset), **config.architecture},
         intensity_rule=model.intensity_rule,
-        in_plane_mm=TRAINED_VOXEL_MM if model.intensity_rule == "robust" else None,
+        in_plane_mm=voxel_mm if model.intensity_rule == "robust" else None,
         coverage=coverage,
         training={
             "data": data,

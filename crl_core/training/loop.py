@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ class Run:
             raise InputError(
                 "the run holds no saved state", path=path, remedy="Start it without --resume"
             ) from None
-        except (KeyError, ValueError, RuntimeError, OSError, EOFError) as error:
+        except (KeyError, ValueError, RuntimeError, OSError, EOFError, UnpicklingError) as error:
             raise InputError(f"the saved state cannot be used ({error})", path=path) from None
 
 
@@ -223,6 +224,7 @@ def train(
         folder,
         data=sampler.describe(),
         coverage=sampler.coverage(),
+        voxel_mm=sampler.voxel_mm,
         step=run.step,
         seconds=run.seconds,
         metrics={"validation PSNR, dB": metrics},

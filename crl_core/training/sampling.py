@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crl_core.errors import InputError
 from crl_core.physics.subjects import Realism, Tissues, acquire, draw_decay, draw_maps
 from crl_core.physics.tissues import draw_table
-from crl_core.scan import FloatArray, Scan, Subject
+from crl_core.scan import FloatArray, IntensityScale, Scan, Subject
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.training.config import TrainingConfig
 from crl_core.trust import MAX_POINTS, ParameterBox, TrainingCoverage
@@ -46,7 +46,15 @@ class Batch:
 
 
 class Sampler(Protocol):
-    """Anything that can produce the batch of a step."""
+    """Anything that can produce the batch of a step.
+
+    Attributes
+    ----------
+    voxel_mm
+        In-plane voxel size of the batches, mm.
+    """
+
+    voxel_mm: float | None
 
     def batch(self, step: int, progress: float) -> Batch:
         """Return the batch of a step; `progress` in [0, 1] drives ramps."""
@@ -77,9 +85,16 @@ class DigitalSampler:
     def __init__(
         self, anatomies: Sequence[Tissues], config: TrainingConfig, split: int = 0
     ) -> None:
+        if config.crop > SLAB_SIZE:
+            raise InputError(
+                f"crops of {config.crop} pixels do not fit into digital slices of {SLAB_SIZE}",
+                remedy=f"Set crop to {SLAB_SIZE} or less",
+            )
         for anatomy in anatomies:
             _check_size(anatomy)
+        self.rule = config.intensity_rule()
         self.anatomies = list(anatomies)
+        self.voxel_mm: float | None = 1.0
         self.config = config
         self.split = split
 
@@ -93,7 +108,7 @@ class DigitalSampler:
         points = tuple(PAPER_SEQUENCES[n] for n in c.sequences)
         held = tuple(p for n, p in PAPER_SEQUENCES.items() if n not in c.sequences)
         box = RANDOM_BOX if c.random_sequences > 0 else None
-        return TrainingCoverage(points=points, box=box, held_out=held)
+        return TrainingCoverage(points=points, box=box, held_out=held, data="digital subjects")
 
     def batch(self, step: int, progress: float) -> Batch:
         """Simulate the batch of a step; two crops share a subject to share its cost."""
@@ -137,8 +152,8 @@ class DigitalSampler:
         for protocol in protocols:
             noisy = replace(realism, noise=realism.noise * float(rng.uniform(0.6, 1.6)))
             image = _ghost(rng, acquire(rng, maps, protocol, noisy, decay))
-            scale = float(np.percentile(image[head], 99.5)) * float(rng.uniform(0.87, 1.15))
-            images.append(image / scale)
+            scaled, scale = _scaled(rng, image, head, self.rule)
+            images.append(scaled)
             scales.append(scale)
         parameters = np.array([p.triple for p in protocols], dtype=np.float32)
         return (
@@ -168,21 +183,28 @@ class DigitalSampler:
 
 
 RANDOM_BOX = ParameterBox(
-    tr=(350.0, 16_000.0), te=(7.0, 255.0), ti=(40.0, 4500.0), no_inversion=True
+    tr=(350.0, 16_000.0),
+    te=(7.0, 255.0),
+    ti=(40.0, 4500.0),
+    no_inversion=True,
+    tr_inverted=(900.0, 16_000.0),
 )
 """The part of the parameter space that random sequences fill."""
+
+MIN_REST = 100.0
+"""Shortest rest after the last event of a repetition in random sequences, ms."""
 
 
 def random_sequence(rng: np.random.Generator) -> SequenceParameters:
     """Draw TR, TE and TI from `RANDOM_BOX`; half without inversion."""
     assert RANDOM_BOX.ti is not None
     te = _log_uniform(rng, *RANDOM_BOX.te)
-    tr = max(_log_uniform(rng, *RANDOM_BOX.tr), te + 120.0)
+    tr = max(_log_uniform(rng, *RANDOM_BOX.tr), te + MIN_REST)
     ti = 0.0
     if rng.random() < 0.5:
         tr = max(tr, 900.0 + te)
         shortest, longest = RANDOM_BOX.ti
-        ti = _log_uniform(rng, shortest, min(longest, tr - te - 100.0))
+        ti = _log_uniform(rng, shortest, min(longest, tr - te - MIN_REST))
     return SequenceParameters(
         tr,
         te,
@@ -270,6 +292,21 @@ def _small_rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
+def _scaled(
+    rng: np.random.Generator, image: FloatArray, head: NDArray[np.bool_], rule: str
+) -> tuple[FloatArray, float]:
+    """Bring a simulated slice to model units; returns it and what one unit is worth.
+
+    Under the robust rule the scale wavers, because a slice's percentile is not its volume's.
+    Under the minimum-maximum rule every contrast has its own range and units do not compare.
+    """
+    if rule == "minmax":
+        low, high = float(image.min()), float(image.max())
+        return (image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 1.0
+    scale = float(np.percentile(image[head], 99.5)) * float(rng.uniform(0.87, 1.15))
+    return image / np.float32(scale), scale
+
+
 def _random_window(rng: np.random.Generator, mask: FloatArray, crop: int) -> tuple[slice, slice]:
     """Choose a window around a random point of the head."""
     points = np.argwhere(mask > 0)
@@ -305,10 +342,11 @@ def _ghost(rng: np.random.Generator, image: FloatArray) -> FloatArray:
 def load_anatomy(path: Path) -> Tissues:
     """Read a label map; return tissue indices in RAS order, uint8, cropped to the head."""
     from crl_core import io
-    from crl_core.physics.subjects import to_ras
+    from crl_core.physics.subjects import check_labels, to_ras
     from crl_core.physics.tissues import labels_to_tissues
 
     scan = io.load(path)
+    check_labels(scan.data, path)
     labels, _ = to_ras(scan.data.astype(np.int32), scan.affine)
     tissues = labels_to_tissues(labels)
     edges = []
@@ -337,7 +375,10 @@ class SubjectSampler:
     def __init__(self, subjects: Sequence[Subject], config: TrainingConfig, split: int = 0) -> None:
         self.config = config
         self.split = split
-        self.subjects = [_prepared(s, config.crop) for s in subjects]
+        rule = config.intensity_rule()
+        self.subjects = [_prepared(s, config.crop, rule) for s in subjects]
+        sizes = [_in_plane_mm(s.scans[0]) for s in subjects]
+        self.voxel_mm: float | None = float(np.median(sizes))
 
     def describe(self) -> str:
         """Say what the data are."""
@@ -347,7 +388,7 @@ class SubjectSampler:
         """Return the settings the subjects were acquired with."""
         triples = {tuple(row.tolist()) for s in self.subjects for row in s.parameters}
         points = tuple(SequenceParameters(t[0], t[1], t[2]) for t in sorted(triples))
-        return TrainingCoverage(points=points[:MAX_POINTS])
+        return TrainingCoverage(points=points[:MAX_POINTS], data="subjects read from files")
 
     def batch(self, step: int, progress: float) -> Batch:
         """Cut the batch of a step; subjects with few scans repeat some."""
@@ -382,11 +423,21 @@ class _Prepared:
     slices: NDArray[np.int64]
 
 
-def _prepared(subject: Subject, crop: int) -> _Prepared:
+def _in_plane_mm(scan: Scan) -> float:
+    """Return the mean in-plane voxel size, mm."""
+    sizes = [v for axis, v in enumerate(scan.voxel_size) if axis != scan.slice_axis]
+    return float(np.mean(sizes))
+
+
+def _prepared(subject: Subject, crop: int, rule: str) -> _Prepared:
     scans: list[Scan] = [s for s in subject.scans if s.parameters is not None]
     axis = scans[0].slice_axis
     mask = np.moveaxis(scans[0].mask, axis, 0).astype(np.float32)
-    images = np.stack([np.moveaxis(s.scale.to_model(s.data), axis, 0) for s in scans])
+    robust = rule == "robust"
+    scales = [s.scale if robust else IntensityScale.minmax(s.data) for s in scans]
+    images = np.stack(
+        [np.moveaxis(k.to_model(s.data), axis, 0) for s, k in zip(scans, scales, strict=True)]
+    )
     filled = mask.mean(axis=(1, 2))
     # Images smaller than a crop get air around them.
     extra = [max(0, crop - n) for n in mask.shape[1:]]
@@ -395,7 +446,7 @@ def _prepared(subject: Subject, crop: int) -> _Prepared:
     mask = np.pad(mask, [(0, 0), *around])
     return _Prepared(
         images,
-        np.array([s.scale.scale for s in scans], dtype=np.float32),
+        np.array([k.scale if robust else 1.0 for k in scales], dtype=np.float32),
         np.array([s.parameters.triple for s in scans if s.parameters], dtype=np.float32),
         mask,
         np.flatnonzero(filled > 0.3 * filled.max()),

@@ -251,9 +251,20 @@ class ViewerState:
         source = self.source
         if source is None:
             return None
-        if self.model is not None and self.model.intensity_rule == "minmax":
+        if self._each_its_own:
             return _minmax(source)
         return source.scale
+
+    def reference_scale(self, scan: Scan) -> IntensityScale | None:
+        """How an acquired scan maps to the units in which it is compared.
+
+        The same as `scale`, except for networks that give each contrast its own range.
+        """
+        return _minmax(scan) if self._each_its_own else self.scale
+
+    @property
+    def _each_its_own(self) -> bool:
+        return self.model is not None and self.model.intensity_rule == "minmax"
 
 
 class Store:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from crl_core.card import Card
 from crl_core.errors import CRLError
 from crl_core.evaluation.error_map import ErrorMap
+from crl_core.evaluation.masks import judged_mask
 from crl_core.evaluation.metrics import compare, least_squares_gain, reference_peak
 from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
 from crl_core.sequence import TE_RANGE, TI_RANGE, TR_RANGE, SequenceParameters
@@ -38,6 +39,9 @@ class Synthesis(Protocol):
     @property
     def scale(self) -> IntensityScale:
         """Scale of the first source."""
+
+    def reference_scale(self, scan: Scan) -> IntensityScale:
+        """Return the scale in which an acquired scan is compared."""
 
     def set_sources(self, scans: Sequence[Scan]) -> None:
         """Choose what the network reads."""
@@ -90,7 +94,8 @@ class Engine:
         self._shown: tuple[object, ...] | None = None
         self._numbers_sent = False
         self._compared_at = 0.0
-        self._peak_of: tuple[tuple[Scan, Scan] | None, float] = (None, 1.0)
+        self._peak_of: tuple[tuple[object, ...] | None, float] = (None, 1.0)
+        self._judged_of: tuple[tuple[Scan, Scan | None] | None, BoolArray | None] = (None, None)
         self._volume_done: tuple[object, ...] | None = None
         self._curve_done: tuple[object, ...] | None = None
 
@@ -183,7 +188,7 @@ class Engine:
 
     def _frame(self, synthesizer: Synthesis, request: RenderRequest) -> Frame:
         image = self._render(synthesizer, request)
-        mask = _judged(request)
+        mask = self._judged(request)
         error, gain = None, 1.0
         if request.reference is not None:
             acquired, peak = self._acquired(synthesizer, request.reference, request)
@@ -209,24 +214,43 @@ class Engine:
         self, synthesizer: Synthesis, reference: Scan, request: RenderRequest
     ) -> tuple[FloatArray, float]:
         """Return the reference's slice and its peak, both in model units."""
-        scale = synthesizer.scale
+        scale = synthesizer.reference_scale(reference)
         axis = request.sources[0].slice_axis
         acquired = scale.to_model(reference.slice(request.index, axis))
-        return acquired, self._peak(reference, request) / scale.scale
+        return acquired, self._peak(scale, reference, request)
 
-    def _peak(self, reference: Scan, request: RenderRequest) -> float:
-        """Return the full range of the reference in its own unit, from the whole volume."""
-        key = (reference, request.sources[0])
+    def _peak(self, scale: IntensityScale, reference: Scan, request: RenderRequest) -> float:
+        """Return the full range of the reference in model units, from the whole volume."""
+        key = (reference, request.sources[0], scale)
         if self._peak_of[0] != key:
-            self._peak_of = (key, reference_peak(reference.data, _judged_volume(request)))
+            acquired = scale.to_model(reference.data)
+            self._peak_of = (key, reference_peak(acquired, self._judged_volume(request)))
         return self._peak_of[1]
+
+    def _judged(self, request: RenderRequest) -> BoolArray:
+        """Return where the slice is compared."""
+        axis = request.sources[0].slice_axis
+        return np.asarray(np.take(self._judged_volume(request), request.index, axis=axis))
+
+    def _judged_volume(self, request: RenderRequest) -> BoolArray:
+        """Return where the volume is compared: head in both scans, where both had measured."""
+        source, reference = request.sources[0], request.reference
+        kept, mask = self._judged_of
+        if mask is None or kept != (source, reference):
+            mask = source.mask
+            if reference is not None:
+                mask = judged_mask(mask, reference.mask)
+            if request.covered is not None:
+                mask = mask & request.covered
+            self._judged_of = ((source, reference), mask)
+        return mask
 
     def _compared(
         self, synthesizer: Synthesis, request: RenderRequest, frame: Frame
     ) -> Compared:
         assert request.reference is not None
         acquired, peak = self._acquired(synthesizer, request.reference, request)
-        numbers = compare(frame.synthesised, acquired, _judged(request), peak)
+        numbers = compare(frame.synthesised, acquired, self._judged(request), peak)
         return Compared(request, numbers, peak)
 
     def _volume(self, synthesizer: Synthesis, request: RenderRequest, newer: Newer) -> None:
@@ -237,11 +261,10 @@ class Engine:
         volume = synthesizer.render_volume(request.parameters, cancelled=newer)
         if volume is None or newer():
             return
-        acquired = synthesizer.scale.to_model(reference.data)
-        peak = self._peak(reference, request) / synthesizer.scale.scale
-        numbers = compare(
-            volume, acquired, _judged_volume(request), peak, slice_axis=source.slice_axis
-        )
+        scale = synthesizer.reference_scale(reference)
+        acquired, peak = scale.to_model(reference.data), self._peak(scale, reference, request)
+        mask = self._judged_volume(request)
+        numbers = compare(volume, acquired, mask, peak, slice_axis=source.slice_axis)
         self._volume_done = key
         self._emit(VolumeCompared(request, numbers))
 
@@ -277,17 +300,6 @@ def in_slice(voxel: tuple[int, int, int], axis: int) -> tuple[int, int]:
     """Return the two array indices of a voxel inside its slice."""
     i, j = (v for n, v in enumerate(voxel) if n != axis)
     return i, j
-
-
-def _judged(request: RenderRequest) -> BoolArray:
-    """Return where the slice is compared: the head mask of the source, where measured."""
-    axis = request.sources[0].slice_axis
-    return np.asarray(np.take(_judged_volume(request), request.index, axis=axis))
-
-
-def _judged_volume(request: RenderRequest) -> BoolArray:
-    mask = request.sources[0].mask
-    return mask if request.covered is None else mask & request.covered
 
 
 def open_synthesizer(

@@ -119,7 +119,7 @@ def test_reading_would_notice_another_parameter_convention(write: Writer) -> Non
 def test_card_says_what_is_known_and_what_is_not(write: Writer) -> None:
     checkpoint = load_checkpoint(write(small_file()))
     card = checkpoint.card
-    assert card.name == "epoch-best"
+    assert card.name == "imported crl-code"
     assert card.preset == "crl-code"
     assert card.intensity_rule == checkpoint.model.intensity_rule == "minmax"
     assert card.in_plane_mm is None

@@ -243,7 +243,7 @@ ARCHITECTURES: list[tuple[dict[str, Any], str]] = [
     ({"features": 8.5}, "'features' has the wrong type"),
     ({"blocks": 0}, "'blocks' is out of range"),
     ({"code_hidden": [4] * 65}, "'code_hidden' is too long"),
-    ({"convention": "other"}, "cannot be built"),
+    ({"convention": "other"}, "unknown parameter convention"),
     ({"features": 1024, "blocks": 64}, "more than the 200,000,000 that are accepted"),
 ]
 

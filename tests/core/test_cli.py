@@ -316,7 +316,12 @@ def test_results_are_never_overwritten_by_surprise(
     assert crl(*words, "-o", out, "--overwrite")[0] == 0
     code, _, err = crl(*words, "-o", source, "--overwrite")
     assert code == 1
-    assert "is a source" in one_line(err)
+    assert "would overwrite a source" in one_line(err)
+    twin = source.with_name(source.name.removesuffix(".gz"))
+    code, _, err = crl(*words, "-o", twin, "--overwrite")
+    assert code == 1
+    assert "its sidecar" in one_line(err)
+    assert not twin.exists()
     (tmp_path / "plain.txt").touch()
     assert "neither a folder nor" in one_line(crl(*words, "-o", tmp_path / "plain.txt")[2])
 

@@ -184,3 +184,12 @@ def test_otsu_splits_two_clusters() -> None:
     threshold = otsu_threshold(values)
     assert np.mean(values[:900] > threshold) < 0.01
     assert np.mean(values[900:] < threshold) < 0.01
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_cube_with_its_axes_exchanged_is_another_grid(order: tuple[int, int, int]) -> None:
+    """Two opposite corners stay where they are; the anatomy does not."""
+    data = np.zeros((8, 8, 8), np.float32)
+    turned = np.eye(4)
+    turned[:3, :3] = np.eye(3)[list(order)]
+    assert not Scan(data, np.eye(4), "a").same_grid(Scan(data, turned, "b"))

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crl_core import io
-from crl_core.errors import InputError, OutputError
+from crl_core.errors import InputError, OutputError, ParameterError
 from crl_core.io.bids import find_subjects, load_subject
 from crl_core.physics.dataset import simulate_dataset
 from crl_core.physics.signal import fse_signal
@@ -211,3 +211,44 @@ def test_a_map_without_known_labels_is_refused(tmp_path: Path) -> None:
     io.save(Scan(np.full((20, 20, 20), 999, np.float32), np.eye(4), "x"), path)
     with pytest.raises(InputError, match=r"empty\.nii\.gz.*no tissue"):
         simulate_dataset([path], tmp_path / "out", {"pd": PAPER_SEQUENCES[5]})
+
+
+def test_the_sidecar_states_the_sequence_that_was_simulated(
+    label_file: Path, tmp_path: Path
+) -> None:
+    (path,) = simulate_dataset(
+        [label_file], tmp_path / "out", {"t1": SequenceParameters(600, 10)}, n_slices=1,
+        field_strength=1.5,
+    )  # fmt: skip
+    found = io.load(path).parameters
+    assert found is not None
+    assert found.last_echo_time > 100
+    assert found.field_strength == 1.5
+
+
+def test_file_names_of_label_maps_stay_out_of_the_dataset(
+    label_file: Path, tmp_path: Path
+) -> None:
+    private = label_file.with_name("DOE_JOHN.nii.gz")
+    label_file.rename(private)
+    out = tmp_path / "out"
+    simulate_dataset([private], out, {"pd": PAPER_SEQUENCES[5]}, n_slices=1)
+    for path in out.rglob("*"):
+        assert "DOE" not in path.name
+        if path.suffix in (".json", ".tsv"):
+            assert "DOE" not in path.read_text()
+
+
+def test_an_ordinary_scan_is_no_label_map(tmp_path: Path, scan: Scan) -> None:
+    path = tmp_path / "scan.nii.gz"
+    io.save(scan, path)
+    with pytest.raises(InputError, match="no label map"):
+        simulate_dataset([path], tmp_path / "out", {"pd": PAPER_SEQUENCES[5]})
+    assert not (tmp_path / "out").exists()
+
+
+def test_tissue_is_known_at_two_field_strengths_only(label_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="not 7 T"):
+        simulate_dataset(
+            [label_file], tmp_path / "o", {"pd": PAPER_SEQUENCES[5]}, field_strength=7.0
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from crl_core.models import build_model, preset_config
 from crl_core.scan import Origin, Scan
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.synthesis import Synthesizer
-from crl_core.synthesis.carry import carry_weights
+from crl_core.synthesis.carry import carry_factors
 from crl_core.synthesis.synthesizer import Cancelled
 from crl_core.synthesis.tiling import encode_in_tiles
 from crl_core.trust import TrainingCoverage
@@ -238,12 +239,56 @@ def test_when_even_tiles_do_not_fit_the_error_is_not_hidden(
 def test_carrying_fades_with_the_difference_of_contrast() -> None:
     sources = torch.tensor([PAPER_SEQUENCES[7].triple, PAPER_SEQUENCES[5].triple])
 
-    def factor(p: SequenceParameters) -> tuple[int, float]:
-        return carry_weights(torch.tensor(p.triple), sources)
+    def factors(p: SequenceParameters) -> list[float]:
+        return [float(f) for f in carry_factors(torch.tensor(p.triple), sources)]
 
-    assert factor(PAPER_SEQUENCES[7]) == (0, 1.0)
-    assert factor(PAPER_SEQUENCES[5]) == (1, 1.0)
-    near, far = PAPER_SEQUENCES[7].at(te=115), PAPER_SEQUENCES[9]
-    assert factor(near)[0] == 0
-    assert 0.5 < factor(near)[1] < 1.0
-    assert factor(far)[1] < 0.2
+    assert factors(PAPER_SEQUENCES[7]) == [1.0, 0.0]
+    assert factors(PAPER_SEQUENCES[5]) == [0.0, 1.0]
+    near = factors(PAPER_SEQUENCES[7].at(te=115))
+    assert 0.5 < near[0] < 1.0
+    assert near[1] < 0.1
+    assert sum(factors(PAPER_SEQUENCES[9])) < 0.2
+
+
+def test_between_two_sources_the_image_does_not_jump(scan: Scan) -> None:
+    from tests.conftest import tiny_scan
+
+    pair = [tiny_scan(SequenceParameters(5000, te), seed=te) for te in (50, 90)]
+    s = Synthesizer(checkpoint(), device="cpu")
+    s.set_sources(pair)
+    sweep = [s.render_slice(SequenceParameters(5000, te), 2) for te in np.geomspace(40, 110, 120)]
+    steps = [float(np.abs(b - a).mean()) for a, b in itertools.pairwise(sweep)]
+    assert max(steps) < 6 * float(np.median(steps))
+
+
+class Pretender(Synthesizer):
+    """Says that it runs on a GPU until it was placed on the processor a second time."""
+
+    placed = 0
+
+    def _place(self, device: torch.device) -> None:
+        self.placed += 1
+        super()._place(device)
+
+    def _on_gpu(self) -> bool:
+        return self.placed < 2
+
+
+def test_when_tiles_do_not_fit_on_the_gpu_the_processor_takes_over(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    s = Pretender(checkpoint(), device="cpu", notice=said.append)
+    s.set_sources([scan])
+    expected = s.render_slice(TARGET, 0)
+    s.set_sources([scan])
+    render = type(s.model).render
+
+    def scarce(model: Any, *rest: Any) -> Any:
+        if s._on_gpu():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return render(model, *rest)
+
+    monkeypatch.setattr(type(s.model), "render", scarce)
+    np.testing.assert_array_equal(s.render_slice(TARGET, 0), expected)
+    assert said == ["GPU memory is full even in tiles. Going on with the processor."]

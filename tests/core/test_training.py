@@ -321,6 +321,7 @@ class Broken:
 
     def __init__(self, config: TrainingConfig, bad: range) -> None:
         self.inner, self.bad = digital(config), bad
+        self.voxel_mm = self.inner.voxel_mm
 
     def batch(self, step: int, progress: float) -> Batch:
         batch = self.inner.batch(step, progress)
@@ -394,3 +395,76 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str, reas
 def test_a_head_too_small_to_cut_slabs_from_is_refused() -> None:
     with pytest.raises(InputError, match="too few voxels"):
         DigitalSampler([HEAD[::4, ::4, ::4]], PLUS)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"steps": 0},
+        {"contrasts": 1},
+        {"minutes": 0.0},
+        {"seed": -1},
+        {"sequences": [10]},
+        {"source_share": []},
+        {"learning_rate": 0.0},
+        {"crop": 4},
+    ],
+    ids=lambda v: next(iter(v)),
+)
+def test_settings_no_run_could_start_with_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(values))):
+        TrainingConfig.from_dict(values)
+
+
+def test_crops_larger_than_a_digital_slice_are_refused() -> None:
+    with pytest.raises(InputError, match="crops of 256"):
+        digital(replace(PLUS, crop=256))
+
+
+def test_random_sequences_fill_the_box_they_declare() -> None:
+    """Near each edge of the box, in both classes, something must have been drawn."""
+    rng = np.random.default_rng(5)
+    drawn = np.array([random_sequence(rng).triple for _ in range(6000)])
+    for inverted in (False, True):
+        own = drawn[(drawn[:, 2] > 0) == inverted]
+        low, high = (RANDOM_BOX.tr_inverted if inverted else None) or RANDOM_BOX.tr
+        assert own[:, 0].min() < 1.15 * low
+        assert own[:, 0].max() > 0.9 * high
+        assert own[:, 1].min() < 1.1 * RANDOM_BOX.te[0]
+        assert own[:, 1].max() > 0.9 * RANDOM_BOX.te[1]
+        assert own[:, 0].min() >= low
+
+
+def test_networks_of_the_paper_train_on_the_scale_they_will_be_given(tmp_path: Path) -> None:
+    config = replace(
+        SMALL,
+        preset="crl-code",
+        architecture={"features": 8, "blocks": 1, "code_hidden": [8], "decoder_hidden": [8]},
+        steps=2,
+    )
+    sampler = DigitalSampler([HEAD], replace(config, crop=208, batch=1))
+    batch = sampler.batch(0, 1.0)
+    assert batch.images.min(axis=(2, 3)).max() == 0.0
+    assert batch.images.max(axis=(2, 3)).min() == pytest.approx(1.0)
+    assert (batch.scales == 1.0).all()
+    last = run(config, tmp_path / "run")[-1]
+    assert isinstance(last, Finished)
+    card = load_checkpoint(last.path).card
+    assert card.intensity_rule == "minmax"
+    assert card.in_plane_mm is None
+
+
+def test_the_card_states_the_voxel_size_of_the_subjects(dataset: Path, tmp_path: Path) -> None:
+    sampler, _ = open_subjects([dataset], PLUS)
+    *_, last = train(PLUS, sampler, None, tmp_path / "run", workers=0)
+    assert isinstance(last, Finished)
+    assert load_checkpoint(last.path).card.in_plane_mm == pytest.approx(1.0)
+
+
+def test_synthetic_images_are_never_learnt_from(dataset: Path) -> None:
+    for path in sorted(dataset.rglob("*T2w.json")):
+        fields = json.loads(path.read_text())
+        path.write_text(json.dumps({**fields, "Synthetic": True}))
+    sampler, _ = open_subjects([dataset], PLUS)
+    assert isinstance(sampler, SubjectSampler)
+    assert all(len(s.scales) == 2 for s in sampler.subjects)
