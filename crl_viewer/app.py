@@ -276,7 +276,9 @@ class Viewer(QObject):
         self.worker.errand(partial(self.engine.export, request, facts, path))
 
     def _worker_failed(self, error: BaseException) -> None:
-        self.show_failure(report_failure(error))
+        text = report_failure(error)
+        self.show_failure(text)
+        self.bridge.post(lambda: self.controllers.synthesis.worker_failed(text))
 
     def _load_thumbnails(self) -> None:
         if self.window.workspace_shown():

@@ -6,6 +6,7 @@ order TR TE TI.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from crl_core.card import Card
@@ -24,6 +25,8 @@ RENDERING = "Synthesising…"
 NOMINAL = "Nominal values: the file carries none."
 ESTIMATED = "Some values are estimated."
 NO_VOLUME = "This scan is a single slice."
+SOURCE_OUTSIDE = "Source settings outside the trained range"
+NEEDS_TIMES = "TR, TE and TI are needed to synthesise"
 REFERENCE_IS_SOURCE = "Acquired is the source itself"
 
 ROLE_TITLES = {
@@ -79,6 +82,16 @@ def acquired_line(scan: Scan) -> str:
 
 
 _DOUBTS = ("nominal", "estimated")
+
+
+def remarks(note: str) -> tuple[str, ...]:
+    """Return the first two sentences of a scan's note as short lines, without brackets.
+
+    >>> remarks("Registered to the first (1.9 px). TE estimated. Pixel size assumed (1 mm).")
+    ('Registered to the first', 'TE estimated')
+    """
+    bare = re.sub(r"\s*\([^)]*\)", "", note).strip().removesuffix(".")
+    return tuple(part.strip() for part in bare.split(". ") if part.strip())[:2]
 
 
 def scan_title(scan: Scan) -> str:

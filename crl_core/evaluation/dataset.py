@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crl_core.errors import CRLError, InputError
+from crl_core.errors import InputError
 from crl_core.evaluation.baselines import BASELINES, score
 from crl_core.evaluation.masks import judged_mask
 from crl_core.evaluation.metrics import compare, reference_peak
-from crl_core.io.bids import find_subjects, load_subject
+from crl_core.io.bids import SubjectFiles, find_subjects
+from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Scan, Subject
 from crl_core.sequence import SequenceParameters
 
@@ -51,8 +52,8 @@ def evaluate_dataset(
     -------
     dict
         ``pairs``, one entry a pair; ``summary``, means over pairs, also those of settings
-        inside and outside the training coverage; ``left_out``, scans without usable
-        parameters.
+        inside and outside the training coverage; ``left_out``, scans that could not
+        take part, each with the reason.
 
     Raises
     ------
@@ -61,8 +62,9 @@ def evaluate_dataset(
     CRLError
         When a file is damaged.
     """
-    found = [load_subject(root, label) for label in _labels(root, subjects)]
-    left_out = [f"{s.name}: {scan.name}" for s in found for scan in s.scans if not _usable(scan)]
+    loaded = [usable_subject(files) for files in _chosen(root, subjects)]
+    found = [subject for subject, _ in loaded]
+    left_out = [reason for _, reasons in loaded for reason in reasons]
     tasks = [task for subject in found for task in _tasks(subject)]
     if not tasks:
         raise InputError(
@@ -82,24 +84,21 @@ def evaluate_dataset(
     return {"pairs": pairs, "summary": _summary(pairs), "left_out": left_out}
 
 
-def _labels(root: str | Path, wanted: Sequence[str]) -> list[str]:
-    return list(wanted) or [files.label for files in find_subjects(root)]
-
-
-def _usable(scan: Scan) -> bool:
-    if scan.parameters is None or scan.synthetic:
-        return False
-    try:
-        scan.parameters.check_order()
-    except CRLError:
-        return False
-    return True
+def _chosen(root: str | Path, wanted: Sequence[str]) -> list[SubjectFiles]:
+    """Return the files of the subjects asked for, of all where none is named."""
+    every = {files.label: files for files in find_subjects(root)}
+    labels = [w if w.startswith("sub-") else f"sub-{w}" for w in wanted] or list(every)
+    for label in labels:
+        if label not in every:
+            raise InputError(
+                f"has no subject '{label}'", path=root, remedy="Look at its sub-* folders"
+            )
+    return [every[label] for label in labels]
 
 
 def _tasks(subject: Subject) -> Iterator[tuple[Subject, Scan, Scan]]:
-    usable = [scan for scan in subject.scans if _usable(scan)]
-    for source in usable:
-        for target in usable:
+    for source in subject.scans:
+        for target in subject.scans:
             if target is not source:
                 yield subject, source, target
 

@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from crl_core.errors import InputError
-from crl_core.io.bids import find_subjects, load_subject
+from crl_core.io.bids import find_subjects
+from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Subject
 from crl_core.training.config import TrainingConfig
 from crl_core.training.sampling import (
@@ -59,13 +60,8 @@ def open_subjects(roots: Sequence[Path], config: TrainingConfig) -> tuple[Sample
 
 
 def _usable(root: Path) -> list[Subject]:
-    found = []
-    for files in find_subjects(root):
-        subject = load_subject(root, files.label)
-        known = [s for s in subject.scans if s.parameters is not None and not s.synthetic]
-        if len(known) >= 2:
-            found.append(Subject(subject.name, known))
-    return found
+    loaded = (usable_subject(files)[0] for files in find_subjects(root))
+    return [subject for subject in loaded if len(subject.scans) >= 2]
 
 
 def _split(items: list[T], *, keep_order: bool, seed: int) -> tuple[list[T], list[T]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crl_core.geometry import SlicePlane, position_text
-from crl_core.scan import Scan
+from crl_core.scan import IntensityScale, Scan
 from crl_viewer import strings
 from crl_viewer.controllers.readout import (
     acquired_points,
@@ -107,14 +107,16 @@ class DisplayController:
             self._new_source(old, new)
         rescaled = old.model is not new.model
         if rescaled or old.source is not new.source or differs(old, new, "slice_index"):
-            self._show_slice(self._panes.source, new.source, new)
+            self._show_slice(self._panes.source, new.source, new.scale, new)
         if (
             rescaled
             or old.source is not new.source
             or old.reference_on_grid is not new.reference_on_grid
             or differs(old, new, "slice_index")
         ):
-            self._show_slice(self._panes.acquired, new.reference_on_grid, new)
+            acquired = new.reference_on_grid
+            scale = None if acquired is None else new.reference_scale(acquired)
+            self._show_slice(self._panes.acquired, acquired, scale, new)
         self._show_frame(old, new)
         self._show_words(new)
         self._show_levels(old, new)
@@ -142,8 +144,9 @@ class DisplayController:
         panes = self._panes
         return (panes.source, panes.synthesised, panes.acquired, panes.error)
 
-    def _show_slice(self, pane: PaneView, scan: Scan | None, state: ViewerState) -> None:
-        scale = state.scale
+    def _show_slice(
+        self, pane: PaneView, scan: Scan | None, scale: IntensityScale | None, state: ViewerState
+    ) -> None:
         if scan is None or scale is None or self._plane is None:
             pane.set_image(None, "")
             return

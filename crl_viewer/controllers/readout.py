@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crl_core.evaluation.metrics import Comparison
-from crl_core.scan import Scan
+from crl_core.scan import IntensityScale, Scan
 from crl_viewer import strings
 from crl_viewer.state.model import ViewerState
 from crl_viewer.state.requests import Voxel
@@ -75,7 +75,7 @@ def acquired_points(state: ViewerState) -> list[tuple[float, float]]:
         value = getattr(scan.parameters, state.curve_axis)
         moved = state.parameters.at(**{state.curve_axis: value})
         if not strings.deviation(moved, scan.parameters):
-            points.append((float(value), _model_value(scan, state)))
+            points.append((float(value), _reference_value(scan, state)))
     return sorted(points)
 
 
@@ -84,10 +84,10 @@ def _value(state: ViewerState, role: str) -> float | None:
     if source is None or voxel is None or state.scale is None:
         return None
     if role == "source":
-        return _model_value(source, state)
+        return _value_in(state.scale, source, state)
     if role == "acquired":
         reference = state.reference_on_grid
-        return None if reference is None else _model_value(reference, state)
+        return None if reference is None else _reference_value(reference, state)
     frame = state.current_frame
     if frame is None or state.refusal or frame.request.index != state.slice_index:
         return None
@@ -98,7 +98,12 @@ def _value(state: ViewerState, role: str) -> float | None:
     return None if error is None else float(error[place])
 
 
-def _model_value(scan: Scan, state: ViewerState) -> float:
-    assert state.scale is not None
+def _reference_value(scan: Scan, state: ViewerState) -> float:
+    scale = state.reference_scale(scan)
+    assert scale is not None
+    return _value_in(scale, scan, state)
+
+
+def _value_in(scale: IntensityScale, scan: Scan, state: ViewerState) -> float:
     assert state.crosshair is not None
-    return float(state.scale.to_model(scan.data[state.crosshair]))
+    return float(scale.to_model(scan.data[state.crosshair]))

@@ -53,7 +53,7 @@ class SynthesisController:
         self._clock = clock
         self._generations = count(1)
         self._newest: RenderRequest | None = None
-        self._ready_from = 0
+        self._ready_at = 0.0
         store.changed.connect(self._on_changed)
 
     def start(self) -> None:
@@ -106,16 +106,22 @@ class SynthesisController:
             case _:
                 self._take_model(event)
 
+    def worker_failed(self, message: str) -> None:
+        """Take an unexpected failure: a network that was loading will not come."""
+        if self._store.state.model_phase == "loading":
+            self._status.set_engine("No network", ready=False)
+            self._store.update(model=None, model_phase="failed", model_message=message)
+
     def _take_frame(self, frame: Frame) -> None:
         before = self._store.state.frame
         if before is not None and before.request.generation > frame.request.generation:
             return
-        # A request that had to wait for the network to load says nothing about an update.
-        if frame.request.generation > self._ready_from:
-            asked = frame.request.issued
-            self._shell.on_painted(
-                lambda: self._status.set_timing(1000 * (self._clock() - asked))
-            )
+        # Waiting for the network to load is no part of an update.
+        asked = max(frame.request.issued, self._ready_at)
+        first = before is None or _read(before.request) != _read(frame.request)
+        self._shell.on_painted(
+            lambda: self._status.set_timing(1000 * (self._clock() - asked), first=first)
+        )
         self._store.update(frame=frame, refusal="")
 
     def _take_model(self, event: events.ModelEvent) -> None:
@@ -127,7 +133,7 @@ class SynthesisController:
                 self._store.update(model=known, model_phase="loading", model_message="")
             case events.ModelReady(facts=facts):
                 self._status.set_engine(facts.device, ready=True)
-                self._ready_from = self._newest.generation if self._newest is not None else 0
+                self._ready_at = self._clock()
                 self._store.update(model=facts, model_phase="ready", model_message="")
             case events.ModelFailed(message=message):
                 self._status.set_engine("No network", ready=False)
@@ -146,3 +152,8 @@ class SynthesisController:
     def _ask(self, state: ViewerState) -> None:
         self._newest = render_request(state, next(self._generations), issued=self._clock())
         self._worker.submit(self._newest)
+
+
+def _read(request: RenderRequest) -> tuple[object, ...]:
+    """Return what the network has to read before it can render."""
+    return (request.checkpoint, request.sources, request.index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from crl_core.scan import Scan
+from crl_core.scan import IntensityScale, Scan
 from crl_viewer.state.model import Store, ViewerState, Window
 
 Role = Literal["source", "synthesised", "acquired", "error"]
@@ -53,7 +53,7 @@ class WindowsController:
         """Return to the automatic window."""
         state = self._store.state
         if _window_name(state, role) == "source_window":
-            self._store.update(source_window=scan_window(state.source, state))
+            self._store.update(source_window=scan_window(state.source, state.scale))
         else:
             self._store.update(window=frame_window(state) or state.window, auto_window=True)
 
@@ -65,12 +65,12 @@ class WindowsController:
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         rescaled = old.model is not new.model
         if new.source is not None and (rescaled or old.source is not new.source):
-            self._store.update(source_window=scan_window(new.source, new))
+            self._store.update(source_window=scan_window(new.source, new.scale))
         compared = new.reference_on_grid
         if new.auto_window and compared is not None and (
             rescaled or compared is not old.reference_on_grid
         ):
-            self._store.update(window=scan_window(compared, new))
+            self._store.update(window=scan_window(compared, new.reference_scale(compared)))
         if old.source is not new.source:
             self._due = self._due or compared is None
         self._follow(new)
@@ -88,9 +88,8 @@ class WindowsController:
             self._store.update(window=window)
 
 
-def scan_window(scan: Scan | None, state: ViewerState) -> Window | None:
+def scan_window(scan: Scan | None, scale: IntensityScale | None) -> Window | None:
     """Return the window from no signal to the 99.5th percentile of an acquired scan."""
-    scale = state.scale
     if scan is None or scale is None:
         return None
     top = (scan.scale.scale - scale.offset) / scale.scale

@@ -123,12 +123,28 @@ def _source_words(state: ViewerState, corner: str) -> PaneWords:
     lines = [source.name, strings.acquired_line(source)]
     if more:
         lines.append(f"and {more} more source{'s' if more > 1 else ''}")
-    note: tuple[str, Tone] | None = None
+    lines += strings.remarks(source.note)
+    doubts = []
     if source.parameters is None:
-        note = ("TR, TE and TI are needed to synthesise", "warn")
+        doubts.append(strings.NEEDS_TIMES)
     elif source.nominal:
-        note = (_doubt(source), "warn")
+        doubts.append(_doubt(source))
+    if _source_outside(state):
+        doubts.append(strings.SOURCE_OUTSIDE)
+    note: tuple[str, Tone] | None = (" ".join(doubts), "warn") if doubts else None
     return PaneWords("Source", tuple(lines), corner=corner, note=note)
+
+
+def _source_outside(state: ViewerState) -> bool:
+    """Return whether a source was acquired with settings the model was never trained on.
+
+    Where the training is unknown, the badge on the synthesised pane says so already.
+    """
+    coverage = state.model.coverage if state.model is not None else None
+    if coverage is None or not coverage.known:
+        return False
+    known = (scan.parameters for scan in state.source_scans)
+    return any(p is not None and not coverage.inside(p) for p in known)
 
 
 def _synthesised_words(
@@ -178,12 +194,15 @@ def _acquired_words(state: ViewerState, corner: str) -> PaneWords:
     if state.reference in state.sources:
         note = (strings.REFERENCE_IS_SOURCE, "text")
     elif state.alignment is not None:
-        note = (state.alignment.scan.note, "text")
-    elif acquired.note:
-        note = (acquired.note, "text")
+        note = (_alignment_note(state.alignment.scan, acquired), "text")
     message = "" if state.reference_on_grid is not None else "Resampling to the source's grid…"
-    lines = (acquired.name, strings.acquired_line(acquired))
+    lines = (acquired.name, strings.acquired_line(acquired), *strings.remarks(acquired.note))
     return PaneWords("Acquired", lines, corner=corner, note=note, message=message)
+
+
+def _alignment_note(aligned: Scan, acquired: Scan) -> str:
+    """Return what resampling has added to the note of the scan."""
+    return aligned.note.removeprefix(acquired.note).strip()
 
 
 def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWords:

@@ -134,7 +134,7 @@ class StatusView(Protocol):
     def set_engine(self, text: str, ready: bool) -> None:
         """Name the device, or what is going on."""
 
-    def set_timing(self, milliseconds: float | None) -> None:
+    def set_timing(self, milliseconds: float | None, *, first: bool = False) -> None:
         """Time from the last event to the painted picture."""
 
     def set_probe(self, texts: Sequence[str]) -> None:

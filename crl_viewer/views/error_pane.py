@@ -26,7 +26,8 @@ LIMITS = (5, 10, 20)
 
 BAR_WIDTH = 8
 BAR_TITLE = "% of range"
-_BAR_SPACE = 160
+_BAR_SPACE = 192
+"""Height above and below the bar: two badges and the title stand above it, pixels."""
 _GAP = 8
 _MAX_SHIFT = 40.0
 

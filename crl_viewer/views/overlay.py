@@ -32,6 +32,9 @@ TINY_WIDTH = 320
 THIN_SPACE = "\u2009"
 MINUS = "\u2212"
 NO_ORIENTATION = "Orientation not stated"
+NO_LETTER = "?"
+_NOTE_SHARE = 0.4
+"""Notes at the bottom right are wrapped to this share of the width, clear of a round head."""
 
 _ROW = 16
 _FIRST = 20
@@ -50,7 +53,9 @@ class Words:
     ``badges`` are (word, tone), ``note`` is (text, tone), tones are ``"text"``, ``"text2"``,
     ``"accent"`` and ``"warn"``. ``letters`` holds the sides left, right, top and bottom.
     ``mm_per_pixel`` draws a scale bar, None leaves it out. ``right_inset`` keeps the right
-    letter clear of a colour bar. ``visible`` False leaves only letters and badges.
+    letter clear of a colour bar. ``visible`` False leaves only letters and badges. Where the file
+    states no orientation, question marks stand at the sides in place of letters, and
+    ``say_unstated`` adds the words for it.
     """
 
     title: str = ""
@@ -64,6 +69,7 @@ class Words:
     mm_per_pixel: float | None = None
     right_inset: float = 0.0
     visible: bool = True
+    say_unstated: bool = True
 
 
 def number_text(value: float, digits: int | None = None) -> str:
@@ -160,16 +166,21 @@ def paint_words(painter: QPainter, size: QSizeF, words: Words) -> QRectF:
         _paint_message(painter, size, words.message)
     badge_width = _paint_badges(painter, size, words.badges)
     _paint_letters(painter, size, words, badge_width)
-    stated = not words.letters or any(words.letters.values())
+    unstated = [NO_ORIENTATION] if words.say_unstated and not is_stated(words) else []
     if words.visible:
         title = _paint_title(painter, size, words)
         lines = list(words.lines) if size.width() >= TINY_WIDTH else []
-        _paint_lines(painter, size, lines if stated else [*lines, NO_ORIENTATION], badge_width)
+        _paint_lines(painter, size, [*lines, *unstated], badge_width)
         if size.width() >= TINY_WIDTH:
             _paint_corner(painter, size, words)
-    elif not stated:
-        _paint_lines(painter, size, [NO_ORIENTATION], badge_width)
+    else:
+        _paint_lines(painter, size, unstated, badge_width)
     return title
+
+
+def is_stated(words: Words) -> bool:
+    """Return whether the letters are known, or there is no image to letter yet."""
+    return not words.letters or any(words.letters.values())
 
 
 def row_middle(row: int, height: float | None = None) -> float:
@@ -254,6 +265,8 @@ def _paint_letters(painter: QPainter, size: QSizeF, words: Words, badge_width: f
     right = size.width() - MARGIN - words.right_inset
     align = Qt.AlignmentFlag
     letters = words.letters
+    if not is_stated(words):
+        letters, colour = {"left": NO_LETTER, "right": NO_LETTER}, tone_colour("text2")
     halo_text(painter, MARGIN, middle, letters.get("left", ""), font, colour)
     halo_text(painter, right, middle, letters.get("right", ""), font, colour, align.AlignRight)
     if badge_width <= _room(size) + 4:
@@ -271,7 +284,8 @@ def _paint_corner(painter: QPainter, size: QSizeF, words: Words) -> None:
     align = Qt.AlignmentFlag.AlignRight
     note, tone = words.note
     stack = [(words.corner, "text2")] if words.corner else []
-    stack += [(line, tone) for line in reversed(_wrapped(note, font, _room(size)))]
+    room = min(_room(size), size.width() * _NOTE_SHARE)
+    stack += [(line, tone) for line in reversed(_wrapped(note, font, room))]
     for text, line_tone in stack:
         y = row_middle(row, size.height())
         halo_text(painter, right, y, text, font, tone_colour(line_tone), align)

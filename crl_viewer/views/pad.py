@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -65,6 +65,8 @@ class PadCanvas(QWidget):
         self.parameters = PRESETS["T2w"]
         self.acquired: list[tuple[str, SequenceParameters]] = []
         self.coverage = TrainingCoverage()
+        self.known = False
+        """Whether there is a model; without one nothing is extrapolated."""
         self.trail: deque[SequenceParameters] = deque(maxlen=TRAIL)
         self._from: QPointF | None = None
         self._ground: tuple[object, QImage, QPainterPath, QPolygonF] | None = None
@@ -73,6 +75,7 @@ class PadCanvas(QWidget):
         self.setMinimumHeight(120)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.installEventFilter(self)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setAccessibleName("Parameter pad")
         self.setToolTip("Click or drag to move both values. Shift holds one, Alt passes ticks.")
@@ -169,15 +172,19 @@ class PadCanvas(QWidget):
             self.update()
             self.moved.emit(p)
 
-    def event(self, event: QEvent) -> bool:
-        """Claim the arrows before any shortcut of the window gets them."""
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Claim the arrows before any shortcut of the window gets them.
+
+        A filter and not an override of `event`: an error raised while painting below such an
+        override ends the process (PySide6 6.11).
+        """
         if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
             plain = event.modifiers() & ~Qt.KeyboardModifier.ShiftModifier
             bare = plain in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
             if bare and Qt.Key(event.key()) in _ARROWS:
                 event.accept()
                 return True
-        return super().event(event)
+        return False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Step with the arrows, coarsely with Shift."""
@@ -305,7 +312,8 @@ class PadCanvas(QWidget):
 
     def _paint_here(self, painter: QPainter) -> None:
         p = theme.current()
-        inside, scales = self.coverage.inside(self.parameters), self.scales()
+        inside = not self.known or self.coverage.inside(self.parameters)
+        scales = self.scales()
         colour = QColor(p.accent if inside else p.warn)
         for age, setting in enumerate(reversed(self.trail)):
             faded = QColor(p.text2)
@@ -373,6 +381,7 @@ class ParameterPad(QWidget):
 
     def set_coverage(self, coverage: TrainingCoverage | None) -> None:
         """Mark what the model was trained on."""
+        self.canvas.known = coverage is not None
         self.canvas.coverage = coverage or TrainingCoverage()
         self._refresh()
 
@@ -400,5 +409,7 @@ class ParameterPad(QWidget):
         self.released.emit()
 
     def _refresh(self) -> None:
-        self.sentence.set_text(self.canvas.coverage.sentence(self.canvas.parameters))
+        canvas = self.canvas
+        text = canvas.coverage.sentence(canvas.parameters) if canvas.known else ""
+        self.sentence.set_text(text)
         self.canvas.update()

@@ -184,6 +184,12 @@ class ImagePane(GestureArea):
         self._words.visible = visible
         self._forget_words()
 
+    def set_say_unstated(self, say: bool) -> None:
+        """Say in words where the orientation is not stated, or leave it at question marks."""
+        if say != self._words.say_unstated:
+            self._words.say_unstated = say
+            self._forget_words()
+
     def set_scale_bar(self, visible: bool) -> None:
         """Draw a scale bar, or none where the size of a pixel is a guess."""
         self._scale_bar = visible

@@ -157,6 +157,7 @@ class PaneGrid(QWidget):
         for pane in self.panes:
             box = boxes.get(pane)
             pane.setVisible(box is not None)
+            pane.set_say_unstated(pane is self.source or pane is self._alone)
             if box is not None:
                 pane.setGeometry(box)
         self._scale_panes()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QKeyEvent,
@@ -125,6 +125,7 @@ class ParameterTrack(QDoubleSlider):
         self._milliseconds = 0.0
         self.setRange(0.0, self._IDEAL)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.installEventFilter(self)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(name.upper())
         self.setMouseTracking(True)
@@ -254,15 +255,19 @@ class ParameterTrack(QDoubleSlider):
         """Ask for the value `n` steps on."""
         self.asked.emit(stepped(self.name, self._milliseconds, n, coarse, self._scale))
 
-    def event(self, event: QEvent) -> bool:
-        """Claim the keys of a slider before any shortcut of the window gets them."""
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Claim the keys of a slider before any shortcut of the window gets them.
+
+        A filter and not an override of `event`: an error raised while painting below such an
+        override ends the process (PySide6 6.11).
+        """
         if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
             plain = event.modifiers() & ~Qt.KeyboardModifier.ShiftModifier
             bare = plain in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
             if bare and Qt.Key(event.key()) in (*_STEP_KEYS, Qt.Key.Key_Home, Qt.Key.Key_End):
                 event.accept()
                 return True
-        return super().event(event)
+        return False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Step with the arrows, coarsely with Shift; Return opens the field."""

@@ -98,9 +98,10 @@ class SnapLine(QAbstractButton):
         painter.drawText(QRectF(x, 0, max(room, 0), LINE), middle, label)
         painter.setFont(theme.font(11))
         painter.setPen(p.bad if self._reason else p.text2)
-        hint = QFontMetricsF(painter.font()).elidedText(
-            self.hint_shown, Qt.TextElideMode.ElideRight, self.width()
-        )
+        metrics, hint = QFontMetricsF(painter.font()), self.hint_shown
+        if metrics.horizontalAdvance(hint) > self.width():
+            hint = hint.replace(" is ", " ").replace(" the ", " ")
+        hint = metrics.elidedText(hint, Qt.TextElideMode.ElideRight, self.width())
         painter.drawText(QRectF(0, LINE - 1, self.width(), self.HINT), middle, hint)
 
     def _paint_time(self, painter: QPainter) -> float:

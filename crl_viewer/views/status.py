@@ -41,13 +41,22 @@ class StatusLine(QWidget):
         self._engine, self._ready = text, ready
         self._changed()
 
-    def set_timing(self, milliseconds: float | None) -> None:
-        """Show the time from the last event to the painted picture."""
+    def set_timing(self, milliseconds: float | None, *, first: bool = False) -> None:
+        """Show the time from the last event to the painted picture.
+
+        Parameters
+        ----------
+        milliseconds
+            None takes it away.
+        first
+            Whether the network had to read the slice first, which later updates need not.
+        """
         if milliseconds is None:
             self._timing = ""
         else:
             digits = 1 if milliseconds < 100 else 0
-            self._timing = f"{strings.number(milliseconds, digits)} ms per update"
+            what = "first update" if first else "per update"
+            self._timing = f"{strings.number(milliseconds, digits)} ms {what}"
         self.update()
 
     def set_notice(self, text: str) -> None:

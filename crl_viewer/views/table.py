@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QGuiApplication, QHelpEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
@@ -64,6 +64,7 @@ class _Body(QWidget):
         self.setFixedHeight(2 * HEAD + 4 + 3 * ROW)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
+        self.installEventFilter(self)
 
     def sizeHint(self) -> QSize:
         """Return the height of heads and rows."""
@@ -123,8 +124,12 @@ class _Body(QWidget):
         old = "Older than the image shown. " if self.stale else ""
         return f"{old}{number(comparison.n_voxels)} voxels compared."
 
-    def event(self, event: QEvent) -> bool:
-        """Show the tooltip that belongs to the cell."""
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Show the tooltip that belongs to the cell.
+
+        A filter and not an override of `event`: an error raised while painting below such an
+        override ends the process (PySide6 6.11).
+        """
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             tip = self.tip_at(event.pos().x(), event.pos().y())
             if tip:
@@ -133,7 +138,7 @@ class _Body(QWidget):
                 QToolTip.hideText()
                 event.ignore()
             return True
-        return super().event(event)
+        return False
 
 
 class MetricsTable(QWidget):

@@ -52,7 +52,7 @@ SUFFIXES = {
 }
 """BIDS suffix by sequence number; where none fits exactly, the nearest."""
 
-NOTE = "Simulated from a label map: a digital subject, not a person."
+NOTE = "Digital subject, not a person. Simulated from a label map."
 
 
 def crop(labels: np.ndarray) -> tuple[slice, slice, slice]:

@@ -468,3 +468,14 @@ def test_synthetic_images_are_never_learnt_from(dataset: Path) -> None:
     sampler, _ = open_subjects([dataset], PLUS)
     assert isinstance(sampler, SubjectSampler)
     assert all(len(s.scales) == 2 for s in sampler.subjects)
+
+
+def test_scans_on_another_grid_are_brought_onto_the_first(dataset: Path) -> None:
+    for path in sorted(dataset.rglob("*T2w.nii.gz")):
+        scan = io.load(path)
+        moved = scan.affine.copy()
+        moved[0, 3] += 2.0
+        io.save(replace(scan, affine=moved), path, overwrite=True)
+    sampler, _ = open_subjects([dataset], PLUS)
+    assert isinstance(sampler, SubjectSampler)
+    assert all(len(s.scales) == 3 for s in sampler.subjects)

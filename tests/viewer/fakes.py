@@ -59,6 +59,9 @@ class FakeSynthesizer:
     def scale(self) -> IntensityScale:
         return self.sources[0].scale
 
+    def reference_scale(self, scan: Scan) -> IntensityScale:
+        return self.scale
+
     def set_sources(self, scans: Sequence[Scan]) -> None:
         self.sources = tuple(scans)
 
