@@ -15,11 +15,16 @@ from crl_core.errors import CRLError
 from crl_viewer import theme
 from crl_viewer.app import Services, Viewer, install_hooks
 from crl_viewer.commands import save_picture
+from crl_viewer.controllers.readout import numbers_of
+from crl_viewer.state.model import ViewerState
 from crl_viewer.strings import APP_NAME
 
 DEFAULT_SIZE = (1440, 900)
 PATIENCE_MS = 180_000
 """A picture that has not come after so long will not come."""
+
+VOLUME_MS = 30_000
+"""For so long a picture waits for the numbers of the whole volume."""
 
 SETTLE_MS = 120
 """From the last number to the picture: the time the window needs to paint it."""
@@ -72,6 +77,10 @@ class Screenshot(QObject):
         self._path = path
         self._scans = scans
         self._taking = False
+        self._warm = False
+        self._give_up_volume = False
+        self._volume_end = QTimer(self, singleShot=True, interval=VOLUME_MS)
+        self._volume_end.timeout.connect(self._without_volume)
         # Without a screen the pointer rests on the first menu, which would be drawn hovered.
         QCursor.setPos(viewer.window.mapToGlobal(viewer.window.rect().bottomRight()))
         self._look = QTimer(self, interval=50)
@@ -88,8 +97,25 @@ class Screenshot(QObject):
         if state.banner and not self._viewer.loader.busy:
             self._fail(state.banner)
         elif self._complete():
+            if self._scans and not self._warm:
+                self._warm = True
+                self._move_once()
+                return
             self._taking = True
             QTimer.singleShot(SETTLE_MS, self._take)
+
+    def _move_once(self) -> None:
+        """Move TE and come back, so that the time in the picture is that of a usual update."""
+        store, here = self._viewer.store, self._viewer.store.state.parameters
+
+        def back(old: ViewerState, new: ViewerState) -> None:
+            frame = new.current_frame
+            if new.refusal or (frame is not None and frame.request.parameters != here):
+                store.changed.disconnect(back)
+                store.update(parameters=here)
+
+        store.changed.connect(back)
+        store.update(parameters=here.at(te=here.te + 1.0))
 
     def _complete(self) -> bool:
         state, window = self._viewer.store.state, self._viewer.window
@@ -106,11 +132,29 @@ class Screenshot(QObject):
         if state.refusal:
             self._fail(state.refusal)
             return False
-        if state.current_frame is None:
+        frame = state.current_frame
+        if frame is None or frame.request.parameters != state.parameters:
             return False
         if state.curve is None:
             return False
-        return state.reference is None or state.compared is not None
+        if state.reference is None:
+            return True
+        compared = state.compared
+        if compared is None or compared.request.image != frame.request.image:
+            return False
+        return not self._warm or self._volume_shown()
+
+    def _volume_shown(self) -> bool:
+        """Return whether the numbers of the volume are there, or too slow to wait for."""
+        state = self._viewer.store.state
+        if state.source is None or state.source.n_slices < 2 or self._give_up_volume:
+            return True
+        if not self._volume_end.isActive():
+            self._volume_end.start()
+        return numbers_of(state)[1] is not None
+
+    def _without_volume(self) -> None:
+        self._give_up_volume = True
 
     def _take(self) -> None:
         try:

@@ -84,14 +84,20 @@ def acquired_line(scan: Scan) -> str:
 _DOUBTS = ("nominal", "estimated")
 
 
+_TIMES_GUESSED = re.compile(r"T[REI]\b.* (estimated|nominal)")
+
+
 def remarks(note: str) -> tuple[str, ...]:
     """Return the first two sentences of a scan's note as short lines, without brackets.
 
+    What it says about guessed times stands with the times already.
+
     >>> remarks("Registered to the first (1.9 px). TE estimated. Pixel size assumed (1 mm).")
-    ('Registered to the first', 'TE estimated')
+    ('Registered to the first', 'Pixel size assumed')
     """
     bare = re.sub(r"\s*\([^)]*\)", "", note).strip().removesuffix(".")
-    return tuple(part.strip() for part in bare.split(". ") if part.strip())[:2]
+    parts = [part.strip() for part in bare.split(". ") if part.strip()]
+    return tuple(part for part in parts if not _TIMES_GUESSED.match(part))[:2]
 
 
 def scan_title(scan: Scan) -> str:

@@ -7,6 +7,7 @@ a network that does not beat the table has learnt no more than a recolouring of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -41,6 +42,51 @@ def affine(source: ArrayLike, target: ArrayLike, mask: ArrayLike) -> FloatArray:
     return np.asarray(a * (image - x_mean) + y_mean, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class IntensityTable:
+    """The mean target intensity of each step of source intensity.
+
+    Parameters
+    ----------
+    low, step
+        Where the first step begins and how wide each is, source intensity.
+    means
+        One target intensity a step.
+    """
+
+    low: float
+    step: float
+    means: NDArray[np.float64]
+
+    @classmethod
+    def fit(
+        cls, x: NDArray[np.float64], y: NDArray[np.float64], bins: int = TABLE_BINS
+    ) -> IntensityTable:
+        """Fit to pairs of intensities, both (n,); steps nothing falls into are interpolated."""
+        low, high = np.percentile(x, (_TAIL, 100.0 - _TAIL))
+        if not high > low:
+            low, high = float(x.min()), float(x.max())
+        empty = cls(float(low), float(high - low) / bins, np.zeros(bins))
+        at = empty.place(x)
+        counts = np.bincount(at, minlength=bins)
+        filled = counts > 0
+        steps = np.arange(bins)
+        sums = np.bincount(at, weights=y, minlength=bins)
+        means = np.interp(steps, steps[filled], sums[filled] / counts[filled])
+        return cls(empty.low, empty.step, means)
+
+    def place(self, values: NDArray[np.float64] | FloatArray) -> NDArray[np.intp]:
+        """Return the step each value falls into; values beyond the ends fall into the last."""
+        if self.step <= 0:
+            return np.zeros(values.shape, np.intp)
+        last = len(self.means) - 1
+        return np.asarray(np.clip((values - self.low) / self.step, 0, last), dtype=np.intp)
+
+    def __call__(self, image: FloatArray) -> FloatArray:
+        """Look up an image of any shape."""
+        return np.asarray(self.means[self.place(image)], dtype=np.float32)
+
+
 def table(
     source: ArrayLike, target: ArrayLike, mask: ArrayLike, bins: int = TABLE_BINS
 ) -> FloatArray:
@@ -59,23 +105,7 @@ def table(
     image, x, y = _fit_data(source, target, mask)
     if not x.size:
         return np.zeros_like(image)
-    low, high = np.percentile(x, (_TAIL, 100.0 - _TAIL))
-    if not high > low:
-        low, high = float(x.min()), float(x.max())
-    step = (high - low) / bins
-
-    def bin_of(values: NDArray[np.float64] | FloatArray) -> NDArray[np.intp]:
-        if step <= 0:
-            return np.zeros(values.shape, np.intp)
-        return np.asarray(np.clip((values - low) / step, 0, bins - 1), dtype=np.intp)
-
-    at = bin_of(x)
-    counts = np.bincount(at, minlength=bins)
-    sums = np.bincount(at, weights=y, minlength=bins)
-    filled = counts > 0
-    centres = np.arange(bins)
-    means = np.interp(centres, centres[filled], sums[filled] / counts[filled])
-    return means[bin_of(image)].astype(np.float32)
+    return IntensityTable.fit(x, y, bins)(image)
 
 
 BASELINES: Mapping[str, Callable[[ArrayLike, ArrayLike, ArrayLike], FloatArray]] = MappingProxyType(

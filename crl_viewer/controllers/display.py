@@ -205,13 +205,14 @@ class DisplayController:
         }[role]
 
     def _show_levels(self, old: ViewerState, new: ViewerState) -> None:
-        if not differs(old, new, "window", "source_window", "lock_windows", "invert"):
+        names = ("window", "source_window", "reference_window", "auto_window", "lock_windows")
+        if not differs(old, new, "invert", *names):
             return
         words = resolve(new)
         for pane, window in (
             (self._panes.source, words.source_levels),
             (self._panes.synthesised, words.shared_levels),
-            (self._panes.acquired, words.shared_levels),
+            (self._panes.acquired, words.acquired_levels),
         ):
             if window is not None:
                 low, high = window.low, window.high

@@ -105,8 +105,8 @@ class ScansController:
         self._from_demo = False
         self._store.update(
             scans=(), sources=(), reference=None, crosshair=None, slice_index=0, window=None,
-            source_window=None, frame=None, compared=None, volume=None, curve=None, refusal="",
-            banner="", aligned=MappingProxyType({}),
+            source_window=None, reference_window=None, frame=None, compared=None, volume=None,
+            curve=None, refusal="", banner="", aligned=MappingProxyType({}),
         )  # fmt: skip
 
     # choosing ----------------------------------------------------------------------------------

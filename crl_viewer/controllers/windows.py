@@ -1,7 +1,9 @@
 """Which intensities are black and white: automatic until dragged, shared where it must be.
 
-The synthesised and the acquired pane always share one window, so that a difference in brightness
-is a difference in signal. Levels never change by themselves while a slider moves.
+At the acquired setting the synthesised and the acquired pane share one window, so that a
+difference in brightness is a difference in signal; so they do once one is set by hand. At another
+setting their brightness cannot be compared, and each fills its own. Levels never change by
+themselves while a slider moves.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 from typing import Literal
 
 from crl_core.scan import IntensityScale, Scan
+from crl_viewer import strings
 from crl_viewer.state.model import Store, ViewerState, Window
+from crl_viewer.state.resolve import resolve
 
 Role = Literal["source", "synthesised", "acquired", "error"]
 ROLES: tuple[Role, ...] = ("source", "synthesised", "acquired", "error")
@@ -40,6 +44,8 @@ class WindowsController:
         state = self._store.state
         name = _window_name(state, role)
         window: Window | None = getattr(state, name)
+        if role == "acquired":
+            window = resolve(state).acquired_levels
         if window is not None:
             self._store.update(**{name: window.dragged(horizontal, vertical), "auto_window": False})
 
@@ -55,7 +61,7 @@ class WindowsController:
         if _window_name(state, role) == "source_window":
             self._store.update(source_window=scan_window(state.source, state.scale))
         else:
-            self._store.update(window=frame_window(state) or state.window, auto_window=True)
+            self._store.update(window=_automatic(state) or state.window, auto_window=True)
 
     def rested(self) -> None:
         """Let the shared window follow the next exact frame, unless it was set by hand."""
@@ -67,10 +73,12 @@ class WindowsController:
         if new.source is not None and (rescaled or old.source is not new.source):
             self._store.update(source_window=scan_window(new.source, new.scale))
         compared = new.reference_on_grid
-        if new.auto_window and compared is not None and (
-            rescaled or compared is not old.reference_on_grid
-        ):
-            self._store.update(window=scan_window(compared, new.reference_scale(compared)))
+        if compared is not None and (rescaled or compared is not old.reference_on_grid):
+            window = scan_window(compared, new.reference_scale(compared))
+            if new.auto_window:
+                self._store.update(reference_window=window, window=window)
+            else:
+                self._store.update(reference_window=window)
         if old.source is not new.source:
             self._due = self._due or compared is None
         self._follow(new)
@@ -81,10 +89,11 @@ class WindowsController:
         if not self._due or frame is None or frame.request.parameters != state.parameters:
             return
         self._due = False
-        window, now = frame_window(state), self._store.state.window
+        window, now = _automatic(state), self._store.state.window
         if window is None:
             return
-        if now is None or now.low != window.low or abs(window.width / now.width - 1) > STILL:
+        moved = now is None or now.low != window.low or abs(window.width / now.width - 1) > STILL
+        if moved or window is state.reference_window:
             self._store.update(window=window)
 
 
@@ -100,6 +109,15 @@ def frame_window(state: ViewerState) -> Window | None:
     """Return the same window of the synthesised slice, or None while there is none."""
     frame = state.current_frame
     return None if frame is None else Window(0.0, max(frame.foreground_top, 1e-3) * HEADROOM)
+
+
+def _automatic(state: ViewerState) -> Window | None:
+    """Return the window of the acquired scan at its own setting, else that of the frame."""
+    acquired = state.acquired
+    known = None if acquired is None else acquired.parameters
+    if known is not None and not strings.deviation(state.parameters, known):
+        return state.reference_window or frame_window(state)
+    return frame_window(state)
 
 
 def _window_name(state: ViewerState, role: Role) -> str:

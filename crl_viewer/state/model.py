@@ -146,6 +146,8 @@ class ViewerState:
         Shared by the synthesised and the acquired pane, model units; None until the first image.
     source_window
         Of the source pane while `lock_windows` is off.
+    reference_window
+        Of the acquired pane while `auto_window` is on.
     lock_windows
         Whether the source pane uses the shared window too.
     auto_window
@@ -174,6 +176,7 @@ class ViewerState:
     crosshair: Voxel | None = None
     window: Window | None = None
     source_window: Window | None = None
+    reference_window: Window | None = None
     lock_windows: bool = False
     auto_window: bool = True
     invert: bool = False

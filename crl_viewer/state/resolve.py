@@ -41,6 +41,7 @@ class ViewModel:
     error: PaneWords
     source_levels: Window | None
     shared_levels: Window | None
+    acquired_levels: Window | None
     slice_text: str
     n_slices: int
     deviation: str
@@ -90,6 +91,7 @@ def resolve(state: ViewerState) -> ViewModel:
         error=_error_words(state, extrapolating, unlike),
         source_levels=state.window if state.lock_windows else state.source_window,
         shared_levels=state.window,
+        acquired_levels=_acquired_levels(state),
         slice_text=corner,
         n_slices=source.n_slices if source else 0,
         deviation=unlike,
@@ -99,6 +101,13 @@ def resolve(state: ViewerState) -> ViewModel:
         extrapolating=extrapolating,
         model_text=_model_text(state),
     )
+
+
+def _acquired_levels(state: ViewerState) -> Window | None:
+    """Return the acquired scan's own window until one window is set by hand or locked."""
+    if state.auto_window and not state.lock_windows and state.reference_window is not None:
+        return state.reference_window
+    return state.window
 
 
 def is_extrapolating(model: ModelFacts | None, parameters: SequenceParameters) -> bool:
@@ -169,7 +178,7 @@ def _undetermined(state: ViewerState, shown: SequenceParameters) -> tuple[str, T
     playable = [p for p in (*known, shown) if p.tr >= p.ti + p.te]
     if not known or len(playable) <= len(known):
         return None
-    doubt = undetermined(known, shown)
+    doubt = undetermined(known, shown, known[0].field_strength or 3.0)
     return None if doubt is None else (doubt.brief, "warn")
 
 

@@ -194,6 +194,8 @@ class MainWindow(QMainWindow):
     def show_workspace(self, shown: bool) -> None:
         """Show the panes with their controls, or the welcome page."""
         self._stack.setCurrentWidget(self.panes if shown else self.welcome)
+        # Without this the first button of the bar would take the keys and wear the ring.
+        (self.panes.active() if shown else self.welcome).setFocus()
         self._place_panel()
 
     def workspace_shown(self) -> bool:

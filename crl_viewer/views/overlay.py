@@ -33,7 +33,7 @@ THIN_SPACE = "\u2009"
 MINUS = "\u2212"
 NO_ORIENTATION = "Orientation not stated"
 NO_LETTER = "?"
-_NOTE_SHARE = 0.4
+_NOTE_SHARE = 0.34
 """Notes at the bottom right are wrapped to this share of the width, clear of a round head."""
 
 _ROW = 16
@@ -43,6 +43,7 @@ _RIM = tuple((dx, dy) for dx in (-1.2, 0, 1.2) for dy in (-1.2, 0, 1.2) if dx or
 """Where the dark copies of a word lie. Drawing it eight times from the glyph cache takes a
 fifth of the time of stroking its outline."""
 _PARAMETERS = re.compile(r"\b(TR|TE|TI)\s+")
+_WORD = re.compile(r"(?:T[REI] )?[^ ]+")
 _UNIT = re.compile(r"\s*\bms\b")
 
 
@@ -295,10 +296,13 @@ def _paint_corner(painter: QPainter, size: QSizeF, words: Words) -> None:
 
 
 def _wrapped(text: str, font: QFont, room: float) -> list[str]:
-    """Break a sentence into lines that fit; a word that is too long stays whole."""
+    """Break a sentence into lines that fit; a word that is too long stays whole.
+
+    Thin spaces inside numbers and the space after TR, TE or TI are no place to break.
+    """
     metrics = QFontMetricsF(font)
     lines: list[str] = []
-    for word in text.split():
+    for word in _WORD.findall(text):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and metrics.horizontalAdvance(longer) <= room:
             lines[-1] = longer

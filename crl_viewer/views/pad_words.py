@@ -23,6 +23,10 @@ MARKED = "Extrapolating"
 """The first word of a sentence that is set in the colour of a warning."""
 
 
+RIM = 6.0
+"""A mark closer than this to the legend touches it, pixels."""
+
+
 def draw_mark(painter: QPainter, kind: str, at: QPointF, same: bool) -> None:
     """Draw a dot (trained), diamond (held back) or ring (acquired), faint unless `same`."""
     p = theme.current()
@@ -78,7 +82,8 @@ class Legend:
         if not kinds:
             return
         boxes = self._corners(frame, self.ROW * len(kinds) + 6)
-        covered = [sum(box.contains(at) for at in places) + box.intersects(closed) for box in boxes]
+        rims = [box.adjusted(-RIM, -RIM, RIM, RIM) for box in boxes]
+        covered = [sum(rim.contains(at) for at in places) + rim.intersects(closed) for rim in rims]
         if covered[self._corner] > min(covered):
             self._corner = covered.index(min(covered))
         box = boxes[self._corner]

@@ -28,7 +28,7 @@ from PySide6.QtGui import (
     QPen,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 from superqt import QDoubleSlider
 
 from crl_viewer import theme
@@ -112,6 +112,10 @@ class ParameterTrack(QDoubleSlider):
     """Return was pressed: the number field should take over."""
 
     _IDEAL = 1000.0
+
+    event = QSlider.event  # type: ignore[assignment]
+    """Passes by the override of superqt, which only lights up parts that are not drawn here: an
+    error raised while painting below such an override ends the process (PySide6 6.11)."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)

@@ -31,6 +31,9 @@ from crl_viewer.views.snap_line import SnapLine
 REST_MS = 250
 """Without a further step of wheel or key for so long, the value counts as at rest."""
 
+REFUSAL_MS = 6000
+"""For so long the reason of a refused number stays."""
+
 _NULLED = (
     ("fat", "fat"),
     ("WM", "white matter"),
@@ -60,6 +63,9 @@ class ParameterSliders(QWidget):
         self._spans: dict[str, Span] = {}
         self._rest = QTimer(self, singleShot=True, interval=REST_MS)
         self._rest.timeout.connect(self._come_to_rest)
+        self.refusal_end = QTimer(self, singleShot=True, interval=REFUSAL_MS)
+        """After this the reason of a refused number goes away."""
+        self.refusal_end.timeout.connect(lambda: self.snap_line.set_reason(""))
         self.rows = {name: ParameterRow(name, self) for name in NAMES}
         self.snap_line = SnapLine(self)
         column = QVBoxLayout(self)
@@ -161,6 +167,7 @@ class ParameterSliders(QWidget):
         except ParameterError as error:
             self.rows[name].refuse(str(error))
             self.snap_line.set_reason(error.problem, str(error))
+            self.refusal_end.start()
             return
         self.snap_line.set_reason("")
         self._take(name, value)

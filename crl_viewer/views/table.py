@@ -47,6 +47,11 @@ def cells(comparison: Comparison | None) -> list[tuple[str, str]]:
     ]
 
 
+def gain_text(value: float) -> str:
+    """Write a gain so that it fits its column."""
+    return number(value, 2 if abs(value) < 10 else 0)
+
+
 def _text(value: float, digits: int) -> str:
     if math.isinf(value):
         return "∞"
@@ -78,7 +83,7 @@ class _Body(QWidget):
         for k, scope in enumerate(SCOPES):
             self._put(painter, 0, edges[2 * k + 1], scope, p.text2, 11, 500, HEAD)
             comparison = self.scopes[k]
-            gain = DASH if comparison is None else number(comparison.gain, 2)
+            gain = DASH if comparison is None else gain_text(comparison.gain)
             for edge, head in ((edges[2 * k], "as is"), (edges[2 * k + 1], f"gain {gain}")):
                 self._put(painter, HEAD, edge, head, p.text3, 11, 400, HEAD)
         y = 2 * HEAD + 1.5

@@ -12,12 +12,14 @@ import pytest
 from crl_core.errors import CRLError, InputError
 from crl_core.scan import Scan
 from crl_core.sequence import PRESETS, SequenceParameters
+from crl_viewer import strings
 from crl_viewer.controllers.display import DisplayController, Panes
 from crl_viewer.controllers.parameters import ParametersController
+from crl_viewer.controllers.readout import value_at
 from crl_viewer.controllers.scans import Opened, ScansController
 from crl_viewer.controllers.synthesis import SynthesisController, Worker
 from crl_viewer.controllers.windows import WindowsController
-from crl_viewer.state import RenderRequest, Store, ViewerState, Window
+from crl_viewer.state import RenderRequest, Store, ViewerState, Window, resolve
 from crl_viewer.state.results import Compared, Frame
 from crl_viewer.views import bases
 from crl_viewer.workers import events
@@ -436,10 +438,33 @@ def test_time_runs_from_the_event_to_the_painted_picture(loaded: Rig) -> None:
 
 
 def test_waiting_for_the_network_is_not_an_update(rig: Rig) -> None:
+    opener = rig.opener
+
+    def slowly(path: Path | None, notice: Callable[[str], None]) -> object:
+        rig.time = 30.0
+        return opener(path, notice)
+
+    rig.engine = Engine(rig.synthesis.on_event, slowly)
     rig.open(TE10, TE90)
     rig.work()
-    assert rig.state.current_frame is not None
-    rig.shell.on_painted.assert_not_called()
+    rig.time = 30.4
+    rig.shell.on_painted.call_args.args[0]()
+    assert rig.status.set_timing.call_args.args[0] == pytest.approx(400.0)
+    assert rig.status.set_timing.call_args.kwargs == {"first": True}
+    rig.parameters.moved(5000, 50, 0)
+    rig.work()
+    rig.shell.on_painted.call_args.args[0]()
+    assert rig.status.set_timing.call_args.kwargs == {"first": False}
+
+
+def test_a_network_that_breaks_while_loading_is_said_to_be_missing(rig: Rig) -> None:
+    rig.store.update(model_phase="loading")
+    rig.synthesis.worker_failed("Something went wrong")
+    assert rig.state.model_phase == "failed"
+    assert resolve(rig.state).model_text == "not loaded"
+    rig.store.update(model_phase="ready", model=facts())
+    rig.synthesis.worker_failed("Something went wrong")
+    assert rig.state.model_phase == "ready"
 
 
 def test_a_bad_checkpoint_keeps_the_scans_and_says_why(loaded: Rig) -> None:
@@ -570,6 +595,40 @@ def test_rest_before_the_frame_waits_for_it(loaded: Rig) -> None:
     before = loaded.state.window
     loaded.work()
     assert loaded.state.window != before
+
+
+def test_the_acquired_window_is_its_own_away_from_its_setting(loaded: Rig) -> None:
+    own = loaded.acquired.set_levels.call_args.args
+    loaded.parameters.moved(5000, 10, 0)
+    loaded.work()
+    loaded.windows.rested()
+    assert loaded.acquired.set_levels.call_args.args == own
+    assert loaded.synthesised.set_levels.call_args.args[1] > 1.5 * own[1]
+    loaded.parameters.snap()
+    loaded.work()
+    loaded.windows.rested()
+    assert loaded.synthesised.set_levels.call_args.args == own
+
+
+def test_a_network_with_a_range_per_contrast_shows_the_reference_in_its_own(loaded: Rig) -> None:
+    loaded.store.update(model=facts(intensity_rule="minmax"))
+    shown = loaded.acquired.set_image.call_args.args[0]
+    assert (shown.min(), shown.max()) == (0.0, pytest.approx(1.0, abs=0.01))
+    assert loaded.source.set_image.call_args.args[0].max() == pytest.approx(1.0, abs=0.01)
+    i, j, k = loaded.state.crosshair
+    value = (TE90.data[i, j, k] - TE90.data.min()) / np.ptp(TE90.data)
+    assert value_at(loaded.state, "acquired") == strings.number(value, 3)
+
+
+def test_a_drag_on_the_acquired_pane_starts_from_what_it_shows(loaded: Rig) -> None:
+    loaded.parameters.moved(5000, 10, 0)
+    loaded.work()
+    loaded.windows.rested()
+    own = loaded.acquired.set_levels.call_args.args
+    loaded.windows.dragged("acquired", 0.01, 0)
+    shown = loaded.acquired.set_levels.call_args.args
+    assert shown[1] == pytest.approx(own[1], rel=0.05)
+    assert loaded.synthesised.set_levels.call_args.args == shown
 
 
 def test_a_window_set_by_hand_stays(loaded: Rig) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QImage
-from PySide6.QtWidgets import QFileDialog, QMenu
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from crl_core.card import Card
 from crl_core.errors import InputError
@@ -492,6 +492,42 @@ def test_report_names_the_place_only() -> None:
         line = report_failure(error)
     assert "secret" not in line
     assert "ValueError in test_main_window.py" in line
+
+
+def badge_is_there(picture: QImage, window: QWidget, pane: QWidget) -> bool:
+    """Return whether the accent of a badge stands at the top right of a pane in a picture."""
+    corner = pane.mapTo(window, QPoint(pane.width(), 0))
+    wanted = theme.ON_IMAGE.accent.rgb()
+    found = sum(
+        picture.pixel(x, y) == wanted
+        for x in range(corner.x() - 110, corner.x())
+        for y in range(corner.y() + 10, corner.y() + 34)
+    )
+    return found > 100
+
+
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("layout", ["four", "main", "synthesised", "error"])
+def test_no_picture_of_a_synthesised_image_lacks_its_mark(
+    opened: Opened, tmp_path: Path, layout: str, words: bool
+) -> None:
+    opened.demo()
+    panes = opened.window.panes
+    made = (panes.synthesised, panes.error)
+    opened.store.update(annotations=words)
+    if layout in ("synthesised", "error"):
+        panes.toggle_maximised(getattr(panes, layout))
+    else:
+        panes.set_layout(layout)
+    path = tmp_path / "shot.png"
+    save_picture(opened.window, path)
+    picture = QImage(str(path))
+    shown = [pane for pane in made if pane.isVisible()]
+    assert shown
+    for pane in shown:
+        assert badge_is_there(picture, opened.window, pane)
+    for pane in (panes.source, panes.acquired):
+        assert not pane.isVisible() or not badge_is_there(picture, opened.window, pane)
 
 
 def test_a_picture_is_written_atomically(opened: Opened, tmp_path: Path) -> None:

@@ -222,6 +222,27 @@ def test_the_legend_keeps_clear_of_the_marks(themed, qtbot, pad):
     assert legend._corner == 2
 
 
+def test_the_legend_does_not_touch_a_mark_beside_it(themed) -> None:
+    frame = QRectF(32, 0, 272, 160)
+    legend = Legend()
+    boxes = legend._corners(frame, 34)
+    beside = [boxes[n].topLeft() + QPointF(20, -4) for n in (2, 3)]
+    beside.append(boxes[0].bottomLeft() + QPointF(20, 4))
+    canvas = QPixmap(304, 180)
+    painter = QPainter(canvas)
+    legend.paint(painter, frame, ["trained", "acquired"], beside, QRectF())
+    painter.end()
+    assert legend._corner == 1
+
+
+def test_without_a_network_nothing_is_called_extrapolating(pad) -> None:
+    pad.set_coverage(None)
+    pad.set_parameters(SequenceParameters(250, 10))
+    assert pad.sentence.text == ""
+    pad.set_coverage(TrainingCoverage())
+    assert pad.sentence.text.startswith("Extrapolating")
+
+
 def test_the_pad_never_widens_the_panel(pad):
     assert pad.minimumSizeHint().width() <= 304
     assert pad.minimumSizeHint().height() <= 200

@@ -170,7 +170,11 @@ def test_a_guessed_orientation_is_said(pane, spoken, plane) -> None:
     pane.set_image(np.zeros((ROWS, COLS), np.float32))
     spoken.clear()
     pane.repaint()
-    assert [text for text, *_ in spoken] == ["Orientation not stated"]
+    assert [text for text, *_ in spoken] == ["?", "?", "Orientation not stated"]
+    pane.set_say_unstated(False)
+    spoken.clear()
+    pane.repaint()
+    assert [text for text, *_ in spoken] == ["?", "?"]
 
 
 def test_narrow_panes_say_less(pane, spoken) -> None:

@@ -7,9 +7,16 @@ process of its own, because a failing binding would take the test run down with 
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
+import pkgutil
 import subprocess
 import sys
+
+from PySide6.QtWidgets import QWidget
+
+import crl_viewer
 
 CALLS = 500
 
@@ -36,3 +43,24 @@ def test_void_calls_keep_the_reference_count_of_none() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > -CALLS / 10
+
+
+def _widgets_of_the_viewer() -> list[type[QWidget]]:
+    found = []
+    for info in pkgutil.walk_packages(crl_viewer.__path__, "crl_viewer."):
+        module = importlib.import_module(info.name)
+        found += [
+            kind
+            for kind in vars(module).values()
+            if isinstance(kind, type)
+            and issubclass(kind, QWidget)
+            and kind.__module__ == info.name
+        ]
+    return found
+
+
+def test_no_widget_overrides_event_in_python() -> None:
+    """An error raised while painting below such an override ends the process (PySide6 6.11)."""
+    widgets = _widgets_of_the_viewer()
+    assert len(widgets) > 20
+    assert [kind.__name__ for kind in widgets if inspect.isfunction(kind.event)] == []

@@ -250,9 +250,13 @@ def test_impossible_numbers_are_refused_in_sight(sliders, name, text, words):
 
 
 def test_the_border_of_a_refusal_goes_out(sliders, qtbot):
-    row = sliders.rows["te"]
+    row, before = sliders.rows["te"], sliders.snap_line.hint_shown
     type_into(row, "abc")
+    assert sliders.snap_line.hint_shown != before
     qtbot.waitUntil(lambda: row.refused == "", timeout=3000)
+    assert sliders.refusal_end.isActive()
+    sliders.refusal_end.timeout.emit()
+    assert sliders.snap_line.hint_shown == before
     assert row.field.toolTip() == ""
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from crl_core.scan import Origin
 from crl_core.sequence import SequenceParameters
+from crl_core.trust import TrainingCoverage
 from crl_viewer import strings
 from crl_viewer.state import (
     Aligned,
@@ -208,6 +209,44 @@ def test_messages_while_nothing_can_be_shown() -> None:
     assert resolve(failed).synthesised.message == "it is damaged."
     assert resolve(ViewerState()).source.message == strings.NO_SOURCE
     assert resolve(replace(LOADED, reference=None)).acquired.message == strings.NO_REFERENCE
+
+
+def test_a_source_outside_the_training_is_said() -> None:
+    assert resolve(LOADED).source.note is None
+    far = make_scan("short", SequenceParameters(300, 10))
+    outside = replace(LOADED, scans=(far, REFERENCE))
+    assert resolve(outside).source.note == (strings.SOURCE_OUTSIDE, "warn")
+    second = replace(LOADED, scans=(SOURCE, REFERENCE, far), sources=(0, 2))
+    assert resolve(second).source.note == (strings.SOURCE_OUTSIDE, "warn")
+    unknown = replace(outside, model=facts(coverage=TrainingCoverage()))
+    assert resolve(unknown).source.note is None
+    assert resolve(replace(outside, model=None)).source.note is None
+
+
+def test_a_doubtful_source_outside_the_training_says_both() -> None:
+    far = make_scan("short").with_parameters(
+        SequenceParameters(300, 10), Origin("assumed", "nominal")
+    )
+    note = resolve(replace(LOADED, scans=(far, REFERENCE))).source.note
+    assert note == (f"{strings.NOMINAL} {strings.SOURCE_OUTSIDE}", "warn")
+
+
+@pytest.mark.parametrize(
+    ("note", "lines"),
+    [
+        ("", ()),
+        ("Pixel size assumed (1 mm).", ("Pixel size assumed",)),
+        (
+            "Registered to the first (1.9°, 2.7 px). TE estimated. Pixel size assumed (1 mm).",
+            ("Registered to the first", "Pixel size assumed"),
+        ),
+    ],
+)
+def test_a_scan_tells_what_is_special_about_it(note: str, lines: tuple[str, ...]) -> None:
+    words = resolve(replace(LOADED, scans=(make_scan(note=note), make_scan("other", note=note))))
+    assert words.source.lines[2:] == lines
+    assert words.acquired.lines[2:] == lines
+    assert words.acquired.note is None
 
 
 def test_nominal_values_say_so() -> None:

@@ -20,6 +20,7 @@ from crl_viewer.views.table import (
     ROW,
     MetricsTable,
     cells,
+    gain_text,
 )
 
 SLICE = Comparison(31.52, 0.8971, 2.084, 1.0312, 31.84, 0.8983, 1.951, 18_142)
@@ -48,6 +49,13 @@ def ink(table: MetricsTable, scope: int) -> set[str]:
 def test_numbers_have_the_digits_of_the_field():
     assert cells(SLICE) == [("31.5", "31.8"), ("89.7", "89.8"), ("2.08", "1.95")]
     assert cells(None) == [("–", "–")] * 3
+
+
+@pytest.mark.parametrize(
+    ("gain", "text"), [(1.0312, "1.03"), (9.994, "9.99"), (130.68, "131"), (-0.5, "\u22120.50")]
+)
+def test_a_large_gain_still_fits_its_column(gain: float, text: str) -> None:
+    assert gain_text(gain) == text
 
 
 def test_numbers_that_are_not_finite_are_not_invented():

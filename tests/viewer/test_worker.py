@@ -11,6 +11,7 @@ import pytest
 from crl_core.card import Card
 from crl_core.errors import CRLError, ParameterError
 from crl_core.io import load
+from crl_core.scan import IntensityScale
 from crl_core.sequence import SequenceParameters
 from crl_viewer.state import RenderRequest
 from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
@@ -304,6 +305,36 @@ def test_a_single_slice_has_no_volume_numbers(bench: Bench) -> None:
     bench.engine.work(request, never)
     bench.engine.rest(request, never)
     assert bench.opener.synthesizer.volumes == 0
+
+
+def test_only_what_is_head_in_both_scans_is_judged(bench: Bench) -> None:
+    data = REFERENCE.data.copy()
+    data[:16] = 0
+    half = replace(REFERENCE, data=data)
+    both = SOURCE.mask & half.mask
+    assert both.sum() < SOURCE.mask.sum()
+    bench.engine.work(request_of(reference=half), never)
+    (frame,) = bench.of(Frame)
+    (compared,) = bench.of(Compared)
+    np.testing.assert_array_equal(np.isfinite(frame.error), both[..., 2])
+    assert compared.comparison.n_voxels == both[..., 2].sum()
+    assert compared.comparison.mask_name == "Head mask"
+
+
+def test_a_reference_is_compared_in_the_scale_the_network_gives_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = IntensityScale.minmax(REFERENCE.data)
+    monkeypatch.setattr(bench.opener.synthesizer, "reference_scale", lambda scan: own)
+    bench.engine.work(request_of(), never)
+    (frame,) = bench.of(Frame)
+    (compared,) = bench.of(Compared)
+    mask = (SOURCE.mask & REFERENCE.mask)[..., 2]
+    acquired = own.to_model(REFERENCE.slice(2))
+    inside = own.to_model(REFERENCE.data)[SOURCE.mask & REFERENCE.mask]
+    assert compared.peak == pytest.approx(np.percentile(inside, 99.5))
+    expected = 100 * (frame.synthesised - acquired)[mask] / compared.peak
+    np.testing.assert_allclose(frame.error[mask], expected, atol=1e-4)
 
 
 def test_what_a_resampled_reference_has_not_covered_is_not_judged(bench: Bench) -> None:
