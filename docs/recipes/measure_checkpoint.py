@@ -8,8 +8,8 @@ Run once by a maintainer after training::
 Digital subjects are simulated from label maps that were not trained on; the real slice is the one
 shipped with the program. Every figure is PSNR in the head mask after one least-squares gain, peak =
 99.5th percentile of the reference. Identity, affine and table are fitted on the reference itself,
-which no method could do without having it; the "table of other subjects" is fitted on the other test
-subjects, as a method must be.
+which no method could do without having it; the "table of other subjects" is fitted on the other
+test subjects, as a method must be.
 """
 
 from __future__ import annotations
