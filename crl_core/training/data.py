@@ -12,12 +12,12 @@ from crl_core.errors import InputError
 from crl_core.io.bids import find_subjects
 from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Subject
+from crl_core.training.anatomy import load_anatomy
 from crl_core.training.config import TrainingConfig
 from crl_core.training.sampling import (
     DigitalSampler,
     Sampler,
     SubjectSampler,
-    load_anatomy,
 )
 
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from crl_core.models import build_model
 from crl_core.physics.tissues import labels_to_tissues, tissue_names
 from crl_core.scan import Scan
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+from crl_core.training.anatomy import random_slab
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import open_digital, open_subjects
 from crl_core.training.events import Event, Finished, Saved, Skipped, Started, Stepped, Validated
@@ -31,7 +32,6 @@ from crl_core.training.sampling import (
     DigitalSampler,
     SubjectSampler,
     random_sequence,
-    random_slab,
 )
 
 PLUS = TrainingConfig(

@@ -1,0 +1,104 @@
+"""Anatomies to train on: read from label maps, and cut into slabs at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crl_core.errors import InputError
+from crl_core.physics.subjects import Tissues
+
+SLAB_SIZE = 208
+LEAST_HEAD = 0.08  # share of a slab that must be head
+
+
+def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZE) -> Tissues:
+    """Cut a slab of random place, tilt, scale and thickness out of an anatomy.
+
+    Parameters
+    ----------
+    rng
+        Source of the choices.
+    anatomy
+        Tissue indices at 1 mm, RAS, cropped to the head.
+    size
+        Pixels along each side of the result.
+
+    Returns
+    -------
+    slab
+        (sub-slices, size, size); nearest neighbour, so indices stay indices.
+    """
+    axis = int(rng.choice(3, p=[0.08, 0.07, 0.85]))
+    # The lower part of the head is neck; brain slices are what users open.
+    part = (0.38, 0.95) if axis == 2 else (0.2, 0.8)
+    centre = np.array([(n - 1) / 2 for n in anatomy.shape])
+    centre[axis] = rng.uniform(*part) * anatomy.shape[axis]
+    frame = np.roll(np.eye(3), -axis - 1, axis=1)  # columns: row, column, through-plane
+    tilt = rng.normal(0.0, 0.10, size=3)
+    rotation = _small_rotation(tilt)
+    voxel = float(np.exp(rng.uniform(np.log(0.62), np.log(1.3))))
+    basis = rotation @ frame
+    thickness = float(rng.choice([1.0, 3.0, 5.0, 6.5]))
+    n_sub = max(1, round(thickness / 1.3))
+    depth = (np.arange(n_sub) - (n_sub - 1) / 2) * (thickness / n_sub)
+    side = (np.arange(size) - (size - 1) / 2) * voxel * float(rng.uniform(0.97, 1.03))
+    up = (np.arange(size) - (size - 1) / 2) * voxel
+    index = []
+    for a in range(3):
+        place = (
+            centre[a]
+            + basis[a, 2] * depth[:, None, None]
+            + basis[a, 0] * up[None, :, None]
+            + basis[a, 1] * side[None, None, :]
+        )
+        index.append(np.rint(place).astype(np.int32))
+    ok = np.ones(index[0].shape, dtype=bool)
+    for a in range(3):
+        ok &= (index[a] >= 0) & (index[a] < anatomy.shape[a])
+        np.clip(index[a], 0, anatomy.shape[a] - 1, out=index[a])
+    return np.asarray(np.where(ok, anatomy[index[0], index[1], index[2]], 0), dtype=np.uint8)
+
+
+def check_size(anatomy: Tissues) -> None:
+    """Refuse a head so small that slabs would hold next to nothing of it."""
+    middle = anatomy[:, :, int(0.55 * anatomy.shape[2])]
+    if np.count_nonzero(middle) < 1.3 * LEAST_HEAD * SLAB_SIZE**2:
+        raise InputError(
+            "the head in a label map covers too few voxels in the middle slice",
+            remedy="Use whole heads at 1 mm",
+        )
+
+
+def _small_rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation by small angles about the three axes in turn, radians."""
+    total = np.eye(3)
+    for axis, angle in enumerate(angles):
+        i, j = [a for a in range(3) if a != axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        total = total @ turn
+    return total
+
+
+def load_anatomy(path: Path) -> Tissues:
+    """Read a label map; return tissue indices in RAS order, uint8, cropped to the head."""
+    from crl_core import io
+    from crl_core.physics.subjects import check_labels, to_ras
+    from crl_core.physics.tissues import labels_to_tissues
+
+    scan = io.load(path)
+    check_labels(scan.data, path)
+    labels, _ = to_ras(scan.data.astype(np.int32), scan.affine)
+    tissues = labels_to_tissues(labels)
+    edges = []
+    for axis in range(3):
+        other = tuple(a for a in range(3) if a != axis)
+        inside = np.flatnonzero((tissues > 0).any(axis=other))
+        if len(inside) == 0:
+            raise InputError("the label map holds no tissue this program knows", path=path)
+        edges.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return np.ascontiguousarray(tissues[tuple(edges)])
