@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crl_core.cli.common import check_device, refuse_missing
+from crl_core.cli.common import check_device, find_checkpoint, refuse_missing
 
 if TYPE_CHECKING:
     from crl_core.training.config import TrainingConfig
@@ -29,6 +29,10 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Stop when this time is used up.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="CHECKPOINT", help="Trained network to go on from."),
+    ] = None,
     digital: Annotated[
         bool, typer.Option("--digital", help="Simulate fresh subjects from label maps.")
     ] = False,
@@ -43,10 +47,12 @@ def train(
     given = {name: value for name, value in changes.items() if value is not None}
     if resume and (given or config is not None):
         raise typer.BadParameter("a resumed run keeps its settings", param_hint="--resume")
+    if resume and start is not None:
+        raise typer.BadParameter("a resumed run goes on from its own state", param_hint="--from")
     settings = _settings(run, config, given, resume)
     refuse_missing(datasets)
     check_device(device)
-    _run(datasets, run, settings, resume, digital, device, workers)
+    _run(datasets, run, settings, resume, start, digital, device, workers)
 
 
 def _settings(
@@ -65,10 +71,12 @@ def _run(
     run: Path,
     settings: TrainingConfig,
     resume: bool,
+    start: str | None,
     digital: bool,
     device: str | None,
     workers: int,
 ) -> None:
+    from crl_core.checkpoint import load_checkpoint
     from crl_core.training.data import open_digital, open_subjects
     from crl_core.training.loop import train as train_events
 
@@ -80,6 +88,7 @@ def _run(
         validation,
         run,
         resume=resume,
+        start=None if start is None else load_checkpoint(find_checkpoint(start)).model,
         device=device or _best_device(),
         workers=workers,
     )

@@ -54,6 +54,24 @@ class Run:
         self.seconds = 0.0
         self.skipped_in_a_row = 0
 
+    def begin_from(self, start: CRL) -> None:
+        """Take over the weights of a trained network.
+
+        Raises
+        ------
+        InputError
+            When it has another architecture than the run's settings ask for.
+        """
+        own = self.model.state_dict()
+        given = start.state_dict()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
+            raise InputError(
+                f"the network to start from is no {self.config.preset} of the sizes asked for",
+                remedy="Name the preset it was trained with",
+            )
+        self.model.load_state_dict(given)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
     @property
     def progress(self) -> float:
         """How much of the run is done, 0 to 1: by time where a budget was named, else by steps."""
@@ -166,6 +184,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    start: CRL | None = None,
     device: str = "cpu",
     workers: int = 1,
 ) -> Generator[Event, None, None]:
@@ -181,6 +200,9 @@ def train(
         The run's folder; made when missing.
     resume
         Go on from the folder's state.
+    start
+        A trained network of the same architecture to go on from with a fresh schedule; not
+        together with `resume`.
     device
         A torch device name.
     workers
@@ -195,6 +217,8 @@ def train(
     run = Run(config, folder, torch.device(device))
     if resume:
         run.load()
+    elif start is not None:
+        run.begin_from(start)
     yield Started(run.step, sampler.describe(), run.model.n_parameters)
     saved_at = time.monotonic()
     batches = _batches(sampler, run, workers)

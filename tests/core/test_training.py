@@ -479,3 +479,25 @@ def test_scans_on_another_grid_are_brought_onto_the_first(dataset: Path) -> None
     sampler, _ = open_subjects([dataset], PLUS)
     assert isinstance(sampler, SubjectSampler)
     assert all(len(s.scales) == 3 for s in sampler.subjects)
+
+
+def test_a_run_can_go_on_from_a_trained_network_with_a_fresh_schedule(tmp_path: Path) -> None:
+    first = run(PLUS, tmp_path / "first")[-1]
+    assert isinstance(first, Finished)
+    start = load_checkpoint(first.path).model
+    state = Run(PLUS, tmp_path, torch.device("cpu"))
+    state.begin_from(start)
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, state.model.state_dict()[name])
+        assert torch.equal(value, state.average[name])
+    assert state.step == 0
+    assert all(p.requires_grad for p in state.model.parameters())
+    before = {k: v.clone() for k, v in state.model.state_dict().items()}
+    state.advance(digital(PLUS).batch(0, 0.0))
+    assert any(not torch.equal(v, before[k]) for k, v in state.model.state_dict().items())
+
+
+def test_going_on_from_another_architecture_is_refused(tmp_path: Path) -> None:
+    other = build_model("crl-small", **SMALL.architecture)
+    with pytest.raises(InputError, match="start from is no crl-plus"):
+        run(PLUS, tmp_path / "run", start=other)
