@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crl_core.errors import GridError, InputError
+from crl_core.errors import GridError, InputError, ParameterError
 from crl_core.sequence import SequenceParameters
 
 FloatArray = NDArray[np.float32]
@@ -135,6 +135,30 @@ class Scan:
         """Return the same scan with its parameters replaced, all with one origin."""
         origins = dict.fromkeys(("tr", "te", "ti"), origin)
         return replace(self, parameters=parameters, origins=origins)
+
+    def playable_parameters(self) -> SequenceParameters:
+        """Return TR, TE, TI of a scan that is to serve as a source.
+
+        Raises
+        ------
+        ParameterError
+            When they are not known, or TR cannot hold TI and TE; names the file.
+        """
+        if self.parameters is None:
+            raise ParameterError(
+                "TR, TE and TI of this scan are not known",
+                path=self.path,
+                remedy="Give them with --source-params TR,TE,TI or in a BIDS sidecar",
+            )
+        try:
+            self.parameters.check_order()
+        except ParameterError as error:
+            raise ParameterError(
+                error.problem,
+                path=self.path,
+                remedy="Correct them with --source-params TR,TE,TI or in the BIDS sidecar",
+            ) from None
+        return self.parameters
 
     def same_grid(self, other: Scan, tolerance_mm: float = 1e-3) -> bool:
         """Return whether both scans have the same voxels in the same places."""

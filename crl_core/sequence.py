@@ -177,15 +177,6 @@ PRESETS: Mapping[str, SequenceParameters] = MappingProxyType(
 T1w, T2w and STIR are usual settings of a 1.5 T or 3 T brain protocol."""
 
 
-def nearest(
-    parameters: SequenceParameters, candidates: Mapping[str, SequenceParameters]
-) -> str | None:
-    """Return the key of the candidate closest to `parameters`, or None when there is none."""
-    if not candidates:
-        return None
-    return min(candidates, key=lambda key: distance(parameters, candidates[key]))
-
-
 def distance(a: SequenceParameters, b: SequenceParameters) -> float:
     """Return how far two settings lie apart: 1 is about a factor of e in one parameter.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crl_core.cli.common import check_device, find_checkpoint, notice, parse_option, progress_bar
-from crl_core.errors import OutputError, ParameterError
+from crl_core.errors import OutputError
 from crl_core.sequence import SequenceParameters
 
 if TYPE_CHECKING:
@@ -160,23 +160,8 @@ def load_sources(
         for i, parameters in zip(lacking, given, strict=False):
             scans[i] = load(paths[i], volume=volume, parameters=parameters)
     for scan in scans:
-        _check_source(scan)
+        scan.playable_parameters()
     return scans
-
-
-def _check_source(scan: Scan) -> None:
-    if scan.parameters is None:
-        raise ParameterError(
-            "the file does not say with which TR, TE and TI it was acquired",
-            path=scan.path,
-            remedy="Give them with --source-params TR,TE,TI in ms, once per SOURCE",
-        )
-    try:
-        scan.parameters.check_order()
-    except ParameterError as error:
-        raise ParameterError(
-            error.problem, path=scan.path, remedy="Correct them with --source-params TR,TE,TI"
-        ) from error
 
 
 def _outputs(

@@ -6,7 +6,6 @@ import inspect
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 Features: TypeAlias = dict[str, Tensor]
@@ -105,8 +104,3 @@ def check_single(images: Tensor) -> None:
     """Refuse more sources than a single-source network can take."""
     if images.shape[1] != 1:
         raise ValueError(f"this network takes one source, not {images.shape[1]}")
-
-
-def finite(tensor: Tensor) -> bool:
-    """Whether every value is a number."""
-    return bool(torch.isfinite(tensor).all())

@@ -1,6 +1,5 @@
 """From acquired scans and a checkpoint to any contrast."""
 
-from crl_core.synthesis.frame import Frame
 from crl_core.synthesis.synthesizer import Synthesizer
 
-__all__ = ["Frame", "Synthesizer"]
+__all__ = ["Synthesizer"]

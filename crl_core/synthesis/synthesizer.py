@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crl_core.checkpoint import Checkpoint
-from crl_core.errors import CRLError, GridError, ParameterError
+from crl_core.errors import CRLError, GridError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
@@ -164,16 +164,7 @@ class Synthesizer:
                 remedy="Choose fewer sources or another checkpoint",
             )
         for scan in scans:
-            if scan.parameters is None:
-                raise ParameterError(
-                    "TR, TE and TI of this scan are not known",
-                    path=scan.path,
-                    remedy="Give them with --source-params TR,TE,TI or in a BIDS sidecar",
-                )
-            try:
-                scan.parameters.check_order()
-            except ParameterError as error:
-                raise ParameterError(error.problem, path=scan.path, remedy=error.remedy) from None
+            scan.playable_parameters()
             if not scan.same_grid(scans[0]):
                 raise GridError(
                     f"it lies on another grid than '{scans[0].name}'",
@@ -277,14 +268,6 @@ class Synthesizer:
                     if factor > 0:
                         images[n] += factor * residual
         return images
-
-    def is_encoded(self, index: int) -> bool:
-        """Whether a slice would render without encoding it first."""
-        return index in self._cache
-
-    def encode_slice(self, index: int) -> None:
-        """Encode a slice ahead of its first rendering."""
-        self._retried(lambda: self._encoded(index).residuals)
 
     def _encoded(self, index: int) -> _EncodedSlice:
         self._need_sources()

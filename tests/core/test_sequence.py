@@ -17,7 +17,6 @@ from crl_core.sequence import (
     PRESETS,
     SequenceParameters,
     distance,
-    nearest,
     parse_parameters,
 )
 
@@ -146,15 +145,6 @@ def test_one_factor_of_e_and_one_inversion_pulse_each_count_one() -> None:
     assert distance(p, p.at(tr=1000 * math.e)) == pytest.approx(1.0)
     assert distance(p, p.at(te=20 * math.e)) == pytest.approx(1.0)
     assert distance(p, p.at(ti=1e-9)) == pytest.approx(1.0)
-
-
-def test_nearest() -> None:
-    named = {str(k): p for k, p in PAPER_SEQUENCES.items()}
-    assert nearest(SequenceParameters(7900, 100, 2100), named) == "9"
-    assert nearest(SequenceParameters(8000, 45), named) == "6"
-    for name, p in named.items():
-        assert nearest(p, named) == name
-    assert nearest(SequenceParameters(8000, 45), {}) is None
 
 
 def test_errors_read_as_one_line_with_file_problem_and_remedy() -> None:
