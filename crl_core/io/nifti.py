@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, Literal, cast
 
 import nibabel as nib
 import numpy as np
+from nibabel import imageglobals
 from nibabel.fileholders import FileHolder
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -118,7 +118,7 @@ def read(path: str | Path, volume: int | None = None) -> Volume:
     """
     source = _existing_file(path)
     try:
-        with _opened(source) as stream, LoggingOutputSuppressor(), np.errstate(all="ignore"):
+        with _opened(source) as stream, _quiet(), np.errstate(all="ignore"):
             image = _read_header(stream, source)
             count = _check_declared(image, source)
             index = _choose(volume, count, source)
@@ -191,6 +191,18 @@ def _existing_file(path: str | Path) -> Path:
     if source.stat().st_size == 0:
         raise InputError("is empty", path=source, remedy="Copy or export the file again")
     return source
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep nibabel's remarks on odd headers off the terminal; a refusal is one line of ours."""
+    logger = imageglobals.logger
+    before = logger.disabled
+    logger.disabled = True  # without handlers, logging itself would still print warnings
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager
