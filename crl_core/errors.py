@@ -52,3 +52,7 @@ class GridError(CRLError):
 
 class OutputError(CRLError):
     """A result that cannot be written where it was asked for."""
+
+
+class Cancelled(CRLError):
+    """Work that was given up because it was no longer wanted."""

@@ -50,6 +50,12 @@ def sidecar_path(image: str | Path) -> Path:
     return image.with_name(stem(image) + ".json")
 
 
+def sidecars_of(image: str | Path) -> list[Path]:
+    """Return the JSON files that apply to an image, the closest one last."""
+    image = Path(image)
+    return [path for path in [*_inherited(image), sidecar_path(image)] if path.is_file()]
+
+
 def read_sidecar(image: str | Path) -> tuple[dict[str, Any], str]:
     """Return the fields that apply to an image, and what to call the place they come from.
 
@@ -58,13 +64,11 @@ def read_sidecar(image: str | Path) -> tuple[dict[str, Any], str]:
     InputError
         When a sidecar is damaged or no JSON object.
     """
-    image = Path(image)
     fields: dict[str, Any] = {}
     names: list[str] = []
-    for path in [*_inherited(image), sidecar_path(image)]:
-        if path.is_file():
-            fields.update(read_json(path))
-            names.append(path.name)
+    for path in sidecars_of(image):
+        fields.update(read_json(path))
+        names.append(path.name)
     return fields, "BIDS sidecar " + " and ".join(reversed(names)) if names else "no sidecar"
 
 

@@ -137,6 +137,26 @@ def read(path: str | Path, volume: int | None = None) -> Volume:
     return Volume(data, affine, stated, image.header, index, count, replaced)
 
 
+def read_header(path: str | Path) -> tuple[Any, NDArray[np.float64], bool]:
+    """Return the nibabel header, the affine and whether it is stated; no voxel is read.
+
+    Raises
+    ------
+    InputError
+        As `read` does for what a header alone shows.
+    """
+    source = _existing_file(path)
+    try:
+        with _opened(source) as stream, _quiet(), np.errstate(all="ignore"):
+            image = _read_header(stream, source)
+            _check_declared(image, source)
+            return (image.header, *_geometry(image.header, source))
+    except _DAMAGED as error:
+        raise InputError(
+            _reason(error), path=source, remedy="Copy or export the file again"
+        ) from error
+
+
 def write(
     path: str | Path,
     data: FloatArray,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crl_core.checkpoint import Checkpoint
-from crl_core.errors import CRLError, GridError
+from crl_core.errors import Cancelled, GridError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
@@ -26,10 +26,6 @@ CACHE_BYTES = 2 * 1024**3
 
 _SAME_VOXEL = 1.25
 """In-plane voxel sizes within this factor of the training's are used as they are."""
-
-
-class Cancelled(CRLError):
-    """A rendering was given up because it was no longer wanted."""
 
 
 @dataclass(frozen=True)
