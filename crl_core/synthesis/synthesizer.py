@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crl_core.checkpoint import Checkpoint
-from crl_core.errors import Cancelled, GridError
+from crl_core.errors import Cancelled, CRLError, GridError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
