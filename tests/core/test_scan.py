@@ -41,6 +41,8 @@ def test_voxel_size_of_an_oblique_affine() -> None:
         ((8, 8, 8), (5, 1, 1), 0),
         ((8, 8, 8), (1, 1, 1), 2),
         ((8, 8, 8), (1.0, 1.1, 1.0), 2),
+        ((4, 40, 40), (1, 1, 1), 0),  # four slices of an isotropic acquisition
+        ((20, 40, 40), (1, 1, 1), 2),
     ],
 )
 def test_the_slice_axis(shape, spacing, axis) -> None:
