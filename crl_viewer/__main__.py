@@ -19,7 +19,20 @@ def parser() -> argparse.ArgumentParser:
         prog="crl-viewer",
         description="Move TR, TE and TI of a fast spin echo scan and see the contrast change.",
     )
-    made.add_argument("files", nargs="*", type=Path, metavar="FILE", help="NIfTI scans to open")
+    made.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="NIfTI or DICOM files, folders, zip archives or a BIDS dataset to open",
+    )
+    made.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        metavar="K",
+        help="open this series of a DICOM folder or archive without asking; may be repeated",
+    )
     made.add_argument(
         "--demo",
         nargs="?",
@@ -39,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
         type=_parameters,
         default=[],
         metavar="TR,TE,TI",
-        help="in ms, once per file in order, for files that carry none",
+        help="in ms, once per file in order (of one folder: once per scan), for scans that carry "
+        "none",
     )
     made.add_argument("--version", action="version", version=f"crl-viewer {__version__}")
     return made

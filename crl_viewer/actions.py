@@ -56,7 +56,10 @@ def _table(*actions: Action) -> dict[str, Action]:
 
 
 ACTIONS: Mapping[str, Action] = _table(
-    Action("open_files", "Open…", "Ctrl+O", "open", "Open NIfTI files"),
+    Action("open_files", "Open files…", "Ctrl+O", "open",
+           "Open NIfTI files, DICOM files or zip archives"),
+    Action("open_folder", "Open folder…", "Ctrl+D", "folder",
+           "Open a DICOM folder, a BIDS dataset or a folder of NIfTI files"),
     Action("export", "Export synthesised volume…", "Ctrl+S", "export",
            "Write the synthesised volume as NIfTI, marked SYNTHETIC"),
     Action("screenshot", "Save screenshot…", "Ctrl+Shift+S", "",
@@ -84,6 +87,16 @@ ACTIONS: Mapping[str, Action] = _table(
            "Window and level from the image"),
     Action("side_panel", "Side panel", "F9", "panel", "Sliders, map and numbers", True),
     Action("theme", "Light surroundings", "", "", "Images stay on black", True),
+    Action("register", "Register the acquired scan to the source", "Ctrl+R", "",
+           "Move the acquired scan rigidly onto the source; again takes it back", True),
+    *(
+        Action(f"{verb}:{role}", text.format(role=role), "", "", tip, argument=role)
+        for role in ("source", "acquired")
+        for verb, text, tip in (
+            ("scan_facts", "About the {role} scan…", "TR, TE, TI, where each was read, the grid"),
+            ("scan_times", "TR, TE, TI of the {role} scan…", "Type what the file does not state"),
+        )
+    ),
     Action("undo", "Undo parameters", "Ctrl+Z", "undo", "Back to the setting before"),
     Action("redo", "Redo parameters", "Ctrl+Shift+Z", "redo", "Forward again"),
     Action("snap", "Snap to acquired", "G", "",
@@ -115,11 +128,13 @@ ACTIONS: Mapping[str, Action] = _table(
 SEPARATOR = "-"
 
 MENUS: Mapping[str, tuple[str, ...]] = {
-    "File": ("open_files", "@recent", "welcome", "-", "export", "screenshot", "-",
+    "File": ("open_files", "open_folder", "@recent", "welcome", "-", "export", "screenshot", "-",
              "close_scans", "quit"),
     "View": ("reset_view", "layout:four", "layout:main", "maximise", "error_alone",
              "side_panel", "-", "slices:1", "slices:-1", "slices:5", "slices:-5", "-",
              "auto_window", "lock_windows", "invert", "annotations", "-", "theme"),
+    "Scans": ("register", "-", "scan_facts:source", "scan_times:source", "-",
+              "scan_facts:acquired", "scan_times:acquired"),
     "Contrast": ("undo", "redo", "snap", "-", *(f"preset:{name}" for name in PRESETS), "-",
                  "step:down", "step:up", "step:far-down", "step:far-up", "-", "gain_matching",
                  "error_limit:5", "error_limit:10", "error_limit:20"),

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,18 +16,19 @@ from PySide6.QtCore import QObject, QPoint, QTimer
 from PySide6.QtWidgets import QApplication
 
 from crl_core import demo
-from crl_core.io import load
-from crl_core.io.inspect import describe
-from crl_core.scan import Origin, Scan
+from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters
 from crl_viewer import strings, theme
 from crl_viewer.commands import Commands, Controllers
+from crl_viewer.controllers.alignment import AlignmentController, Register
 from crl_viewer.controllers.display import DisplayController, Panes
+from crl_viewer.controllers.following import Follow
+from crl_viewer.controllers.opening import Finder, OpeningController
 from crl_viewer.controllers.parameters import ParametersController
-from crl_viewer.controllers.scans import Opened, ScansController
+from crl_viewer.controllers.scans import ScansController
 from crl_viewer.controllers.synthesis import SynthesisController
 from crl_viewer.controllers.windows import ROLES, Role, WindowsController
-from crl_viewer.settings import Settings, load_settings, save_settings
+from crl_viewer.settings import Recent, Settings, load_settings, save_settings
 from crl_viewer.state.model import ModelFacts, Store, ViewerState
 from crl_viewer.state.requests import RenderRequest
 from crl_viewer.views.main_window import MainWindow
@@ -35,8 +36,11 @@ from crl_viewer.views.pane import ImagePane
 from crl_viewer.workers import events
 from crl_viewer.workers.bridge import Bridge
 from crl_viewer.workers.engine import Engine, Opener, Peek, open_synthesizer, peek_at_card
+from crl_viewer.workers.finding import find
 from crl_viewer.workers.latest import LatestWins
 from crl_viewer.workers.loader import Loader
+from crl_viewer.workers.registering import register_rigidly
+from crl_viewer.workers.tasks import Tasks
 from crl_viewer.workers.thumbnails import thumbnails
 
 log = logging.getLogger("crl_viewer")
@@ -50,6 +54,8 @@ REST_MS = 250
 
 IMAGE_MENU = ("reset_view", "maximise", "auto_window", "invert", "-", "snap", "-", "export",
               "screenshot")  # fmt: skip
+SOURCE_MENU = (*IMAGE_MENU, "-", "scan_facts:source", "scan_times:source")
+ACQUIRED_MENU = (*IMAGE_MENU, "-", "register", "scan_facts:acquired", "scan_times:acquired")
 ERROR_MENU = ("reset_view", "maximise", "-", "gain_matching", "error_limit:5", "error_limit:10",
               "error_limit:20")  # fmt: skip
 
@@ -60,9 +66,8 @@ class Services:
 
     opener: Opener = open_synthesizer
     peek: Peek = peek_at_card
-    read: Callable[[Path, int | None, SequenceParameters | None], Opened] = field(
-        default_factory=lambda: read_scan
-    )
+    find: Finder = find
+    register: Register = register_rigidly
     demos: Mapping[str, Callable[[], list[Scan]]] = field(default_factory=lambda: DEMOS)
     settings_path: Path | None = None
 
@@ -86,6 +91,7 @@ class Viewer(QObject):
         theme.apply_theme(app, self.settings.theme)
         self.bridge = Bridge(self)
         self.loader = Loader(self.bridge.post)
+        self.tasks = Tasks(self.bridge.post)
         self.engine = Engine(self._emit, self._services.opener, self._services.peek)
         self.worker: LatestWins[RenderRequest] = LatestWins(
             self.engine.work, self.engine.rest, self._worker_failed
@@ -112,6 +118,7 @@ class Viewer(QObject):
         self._wire()
         self.window.restore_geometry(self.settings.geometry)
         self.window.set_recent(self.settings.recent)
+        self.window.chooser_size = self.settings.chooser
         self._reflect(self.store.state, self.store.state)
 
     def start(self, checkpoint: Path | None = None) -> None:
@@ -123,10 +130,16 @@ class Viewer(QObject):
     def close(self) -> None:
         """Stop the threads and remember the settings."""
         self.bridge.close()
+        self.tasks.close()
         self.loader.close()
         self.worker.close()
         self.settings = replace(self.settings, geometry=self.window.geometry_text())
         save_settings(self.settings, self._services.settings_path)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being looked for, read, resampled or registered."""
+        return self.loader.busy or self.tasks.busy
 
     def change_settings(self, settings: Settings) -> None:
         """Replace what is remembered, at once on disk."""
@@ -145,6 +158,8 @@ class Viewer(QObject):
     def _make_controllers(self) -> Controllers:
         window, panel, store = self.window, self.window.panel, self.store
         grid = window.panes
+        follow = Follow(self.tasks, window)
+        scans = ScansController(store)
         # The windows come first, so that the panes never show a picture in levels of another.
         windows = WindowsController(store)
         return Controllers(
@@ -158,9 +173,11 @@ class Viewer(QObject):
                 window,
             ),
             windows=windows,
-            scans=ScansController(
-                store, self.loader, window, self._services.read, self._services.demos,
-                self._remember,
+            scans=scans,
+            alignment=AlignmentController(store, self.loader, follow, self._services.register),
+            opening=OpeningController(
+                store, scans, follow, self.loader, window, self._services.find,
+                self._services.demos, self._remember,
             ),
             synthesis=SynthesisController(store, self.worker, window.status, window),
         )
@@ -168,15 +185,17 @@ class Viewer(QObject):
     def _wire(self) -> None:
         window, do = self.window, self.controllers
         window.triggered.connect(self.commands.dispatch)
-        window.dropped.connect(lambda names: do.scans.open_paths([Path(n) for n in names]))
+        window.dropped.connect(lambda names: do.opening.open_paths([Path(n) for n in names]))
+        window.chooserLeft.connect(self._chooser_left)
         window.bannerClosed.connect(lambda: self.store.update(banner=""))
         window.sourceToggled.connect(self._source_toggled)
-        window.recentChosen.connect(lambda path: do.scans.open_paths([Path(path)]))
+        window.recentChosen.connect(do.opening.open_recent)
         window.panes.maximisedChanged.connect(lambda _: self._refresh_actions())
         welcome = window.welcome
-        welcome.demoChosen.connect(do.scans.open_demo)
+        welcome.demoChosen.connect(do.opening.open_demo)
         welcome.openRequested.connect(self.commands.open_files)
-        welcome.recentChosen.connect(lambda path: do.scans.open_paths([Path(path)]))
+        welcome.folderRequested.connect(self.commands.open_folder)
+        welcome.recentChosen.connect(do.opening.open_recent)
         welcome.backRequested.connect(lambda: window.show_workspace(True))
         self._wire_panel()
         for role in ROLES:
@@ -201,7 +220,9 @@ class Viewer(QObject):
         pane.scrolled.connect(do.display.scrolled)
         pane.contrastDragged.connect(do.parameters.contrast_drag)
         pane.contrastDragged.connect(self._rest.start)
-        menu = ERROR_MENU if role == "error" else IMAGE_MENU
+        menu = {"error": ERROR_MENU, "source": SOURCE_MENU, "acquired": ACQUIRED_MENU}.get(
+            role, IMAGE_MENU
+        )
         pane.contextRequested.connect(partial(self._pane_menu, pane, menu))
         if role != "error":
             pane.windowDragged.connect(partial(do.windows.dragged, role))
@@ -261,8 +282,12 @@ class Viewer(QObject):
             redo=history.can_redo,
         )
 
-    def _remember(self, path: Path) -> None:
-        self.change_settings(self.settings.with_recent(path))
+    def _remember(self, opened: Sequence[Recent]) -> None:
+        self.change_settings(self.settings.with_recent(*opened))
+
+    def _chooser_left(self, width: int, height: int) -> None:
+        self.window.chooser_size = (width, height)
+        self.change_settings(replace(self.settings, chooser=(width, height)))
 
     # threads -----------------------------------------------------------------------------------
 
@@ -289,24 +314,6 @@ class Viewer(QObject):
     def _thumbnails_ready(self, name: str, future: object) -> None:
         pictures = future.result() if future.exception() is None else []  # type: ignore[attr-defined]
         self.window.welcome.cards[name].set_pictures(pictures)
-
-
-def read_scan(
-    path: Path, volume: int | None, parameters: SequenceParameters | None
-) -> Opened:
-    """Read one file; `parameters` serve only where the file carries none.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be used.
-    """
-    scan = load(path, volume=volume)
-    # Only the note tells a file of several volumes; counting them again costs a second reading.
-    volumes = int(describe(path)["volumes"]) if scan.note.startswith("Volume ") else 1
-    if scan.parameters is None and parameters is not None:
-        scan = scan.with_parameters(parameters, Origin("given on the command line", "given"))
-    return Opened(scan, volumes)
 
 
 # failures ---------------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ from crl_core.io.atomic import atomic_path
 from crl_core.sequence import PRESETS
 from crl_viewer import strings, theme
 from crl_viewer.actions import ACTIONS, shortcut_sheet
+from crl_viewer.controllers.alignment import AlignmentController
 from crl_viewer.controllers.display import DisplayController
+from crl_viewer.controllers.opening import OpeningController
 from crl_viewer.controllers.parameters import ParametersController
 from crl_viewer.controllers.scans import ScansController
 from crl_viewer.controllers.synthesis import SynthesisController
@@ -28,7 +30,7 @@ from crl_viewer.views.main_window import MainWindow
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication, QWidget
 
-IMAGE_FILES = "NIfTI images (*.nii *.nii.gz);;All files (*)"
+SCAN_FILES = "Scans and archives (*.nii *.nii.gz *.dcm *.ima *.zip);;All files (*)"
 CHECKPOINT_FILES = "Checkpoints (*.safetensors *.pth *.pt);;All files (*)"
 
 
@@ -40,6 +42,8 @@ class Controllers:
     display: DisplayController
     windows: WindowsController
     scans: ScansController
+    alignment: AlignmentController
+    opening: OpeningController
     synthesis: SynthesisController
 
 
@@ -90,8 +94,14 @@ class Commands:
 
     def open_files(self) -> None:
         """Choose files and open them."""
-        names, _ = QFileDialog.getOpenFileNames(self._window, "Open scans", "", IMAGE_FILES)
-        self._do.scans.open_paths([Path(n) for n in names])
+        names, _ = QFileDialog.getOpenFileNames(self._window, "Open scans", "", SCAN_FILES)
+        self._do.opening.open_paths([Path(n) for n in names])
+
+    def open_folder(self) -> None:
+        """Choose a folder and look for scans in it."""
+        name = QFileDialog.getExistingDirectory(self._window, "Open folder")
+        if name:
+            self._do.opening.open_paths([Path(name)])
 
     def export(self) -> None:
         """Choose a name and write the synthesised volume there."""
@@ -188,6 +198,32 @@ class Commands:
         theme.apply_theme(self._app, name)
         self._change_settings(replace(self._settings(), theme=name))
 
+    # scans -------------------------------------------------------------------------------------
+
+    def register(self, on: bool) -> None:
+        """Register the acquired scan to the source, or take that back."""
+        self._do.alignment.register()
+
+    def scan_facts(self, role: str) -> None:
+        """Show TR, TE and TI of a scan with where each was read, and its grid."""
+        index = self._index_of(role)
+        if index is not None:
+            scan = self._store.state.scans[index]
+            groups = strings.scan_groups(scan)
+            self._show(f"facts {id(scan)}", lambda: Table(scan.name, "", groups, self._window))
+
+    def scan_times(self, role: str) -> None:
+        """Let the user type TR, TE and TI of a scan."""
+        index = self._index_of(role)
+        if index is not None:
+            self._do.opening.ask_again(index)
+
+    def _index_of(self, role: str) -> int | None:
+        state = self._store.state
+        if role == "source":
+            return state.sources[0] if state.sources else None
+        return state.reference
+
     # contrast ----------------------------------------------------------------------------------
 
     def undo(self) -> None:
@@ -274,7 +310,7 @@ class Commands:
         sheet = self._sheets.get(key)
         if sheet is None:
             sheet = make()
-            sheet.resize(*((520, 360) if key == "about" else (780, 640)))
+            sheet.resize(*((780, 640) if key in ("card", "shortcuts") else (520, 420)))
             self._sheets[key] = sheet
             sheet.destroyed.connect(lambda: self._sheets.pop(key, None))
             sheet.show()

@@ -45,9 +45,11 @@ def run(options: argparse.Namespace, services: Services | None = None) -> int:
     viewer.window.asks = options.screenshot is None
     viewer.start(options.checkpoint)
     if options.demo:
-        viewer.controllers.scans.open_demo(options.demo)
+        viewer.controllers.opening.open_demo(options.demo)
     elif options.files:
-        viewer.controllers.scans.open_paths(options.files, options.source_params)
+        viewer.controllers.opening.open_paths(
+            options.files, options.source_params, options.series
+        )
     shot = None
     if options.screenshot is not None:
         shot = Screenshot(viewer, options.screenshot, bool(options.demo or options.files))
@@ -94,7 +96,7 @@ class Screenshot(QObject):
         state = self._viewer.store.state
         if self._taking:
             return
-        if state.banner and not self._viewer.loader.busy:
+        if state.banner and not self._viewer.busy:
             self._fail(state.banner)
         elif self._complete():
             if self._scans and not self._warm:
@@ -119,7 +121,7 @@ class Screenshot(QObject):
 
     def _complete(self) -> bool:
         state, window = self._viewer.store.state, self._viewer.window
-        if self._viewer.loader.busy:
+        if self._viewer.busy:
             return False
         if not self._scans:
             return all(card.has_pictures() for card in window.welcome.cards.values())

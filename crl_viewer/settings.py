@@ -1,8 +1,8 @@
 """What the window remembers between two runs: one small JSON file.
 
 A file that is missing, damaged or from another version never keeps the program from starting:
-each value that cannot be used falls back to its default. Only paths of recent files are kept,
-never anything out of a scan.
+each value that cannot be used falls back to its default. Of what was opened only the paths the
+user chose are kept, with the keys of the series opened there, never anything out of a scan.
 """
 
 from __future__ import annotations
@@ -23,6 +23,26 @@ log = logging.getLogger(__name__)
 MAX_RECENT = 10
 
 
+CHOOSER_RANGE = (320, 8000)
+"""What a remembered width or height of the chooser may be, pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Something opened before.
+
+    Parameters
+    ----------
+    path
+        File, folder or archive.
+    series
+        Keys of the series that were opened from it; none for a NIfTI file.
+    """
+
+    path: str
+    series: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Remembered choices.
@@ -32,26 +52,30 @@ class Settings:
     theme
         ``"dark"`` or ``"light"``.
     recent
-        Paths of files opened last, newest first.
+        What was opened last, newest first.
     geometry
         Size and place of the window as Qt writes it, base64.
     error_limit
         Half width of the error scale, percent.
     gain_matching
         Whether the error map is made after one gain.
+    chooser
+        Width and height of the chooser of scans as it was last left, pixels.
     """
 
     theme: str = "dark"
-    recent: tuple[str, ...] = ()
+    recent: tuple[Recent, ...] = ()
     geometry: str = ""
     error_limit: int = 10
     gain_matching: bool = False
+    chooser: tuple[int, int] | None = None
 
-    def with_recent(self, path: Path) -> Settings:
-        """Return the settings with `path` as the newest file."""
-        new = str(path.absolute())
-        rest = [p for p in self.recent if p != new]
-        return replace(self, recent=(new, *rest)[:MAX_RECENT])
+    def with_recent(self, *opened: Recent) -> Settings:
+        """Return the settings with what was just opened in front, the last of it first."""
+        recent = self.recent
+        for new in opened:
+            recent = (new, *(r for r in recent if r != new))
+        return replace(self, recent=recent[:MAX_RECENT])
 
 
 def settings_path() -> Path:
@@ -94,11 +118,28 @@ def _checked(name: str, value: Any) -> Any:
         case "theme":
             return value if value in ("dark", "light") else None
         case "recent":
-            usable = isinstance(value, list) and all(isinstance(p, str) for p in value)
-            return tuple(value)[:MAX_RECENT] if usable else None
+            entries = [_recent(v) for v in value] if isinstance(value, list) else []
+            return tuple(r for r in entries if r is not None)[:MAX_RECENT]
+        case "chooser":
+            low, high = CHOOSER_RANGE
+            pair = isinstance(value, list) and len(value) == 2
+            fits = pair and all(type(v) is int and low <= v <= high for v in value)
+            return (value[0], value[1]) if fits else None
         case "error_limit":
             return value if value in (5, 10, 20) and not isinstance(value, bool) else None
         case "gain_matching":
             return value if isinstance(value, bool) else None
         case _:
             return value if isinstance(value, str) else None
+
+
+def _recent(value: Any) -> Recent | None:
+    """Return one recent entry; a plain path is what older versions wrote."""
+    if isinstance(value, str):
+        return Recent(value)
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+        return None
+    keys = value.get("series", [])
+    if not isinstance(keys, list) or not all(isinstance(k, str) for k in keys):
+        return None
+    return Recent(value["path"], tuple(keys))

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from crl_core.card import Card
-from crl_core.scan import Scan
+from crl_core.scan import Origin, Scan
 from crl_core.sequence import SequenceParameters
 
 APP_NAME = "CRL Explorer"
 NOT_CLINICAL = "For research. Not for clinical use."
 WELCOME = "Move TR, TE and TI of a fast spin echo scan and see the contrast change."
-DROP_HINT = "Or drop NIfTI files (.nii, .nii.gz) anywhere on this window."
+DROP_HINT = "Or drop DICOM folders, zip archives, NIfTI files or a BIDS dataset on this window."
 LOADING_MODEL = "Loading the network…"
 LOADING_FILES = "Reading {name}…"
+LOOKING = "Looking into {name}…"
+LISTING = "Reading the headers of {name}…"
+CHOOSE_TITLE = "Choose scans"
+REGISTERING = "Registering {moving} to {fixed}…"
+REGISTERED = "Registered to the source, {kind}"
 NO_REFERENCE = "Choose an acquired scan to compare with"
 NO_SOURCE = "Open a scan to begin"
 RENDERING = "Synthesising…"
@@ -98,6 +104,139 @@ def remarks(note: str) -> tuple[str, ...]:
     bare = re.sub(r"\s*\([^)]*\)", "", note).strip().removesuffix(".")
     parts = [part.strip() for part in bare.split(". ") if part.strip()]
     return tuple(part for part in parts if not _TIMES_GUESSED.match(part))[:2]
+
+
+def origin_lines(values: Mapping[str, float], origins: Mapping[str, Origin]) -> list[str]:
+    """Say of TR, TE and TI what they are and where each was read, one line each.
+
+    Parameters
+    ----------
+    values
+        ms, by ``"tr"``, ``"te"``, ``"ti"``; what is missing is not stated.
+    origins
+        Where each was read.
+    """
+    lines = []
+    for name in ("tr", "te", "ti"):
+        if name not in values:
+            lines.append(f"{name.upper()}: not stated")
+            continue
+        off = name == "ti" and values[name] == 0
+        what = f"{name.upper()} off" if off else f"{name.upper()} {milliseconds(values[name])} ms"
+        origin = origins.get(name)
+        if origin is not None:
+            doubt = f", {origin.certainty}" if origin.certainty in _DOUBTS else ""
+            what += f"{doubt}: {origin.where}"
+        lines.append(what)
+    return lines
+
+
+def extras_line(extras: Mapping[str, object]) -> str:
+    """Say what else is known of the sequence: ``Echo train 12, echo spacing 9.1 ms, 3 T``."""
+    words = []
+    if extras.get("echo_train_length") is not None:
+        words.append(f"echo train {extras['echo_train_length']}")
+    spacing = extras.get("echo_spacing")
+    if isinstance(spacing, int | float):
+        words.append(f"echo spacing {milliseconds(spacing)} ms")
+    field = extras.get("field_strength")
+    if isinstance(field, int | float):
+        words.append(f"{field:.3g} T")
+    suppressed = extras.get("fat_suppression")
+    if suppressed is not None:
+        words.append("fat suppressed" if suppressed else "no fat suppression")
+    line = ", ".join(words)
+    return line[:1].upper() + line[1:]
+
+
+def scan_tip(scan: Scan) -> str:
+    """Say where TR, TE and TI of a scan were read, and what else is known of its sequence."""
+    if scan.parameters is None:
+        return f"{scan.name}\n{acquired_line(scan)}"
+    values = dict(zip(("tr", "te", "ti"), scan.parameters.triple, strict=True))
+    lines = [scan.name, *origin_lines(values, scan.origins), extras_line(_extras(scan.parameters))]
+    return "\n".join(filter(None, lines))
+
+
+def scan_groups(scan: Scan, volumes: int = 1) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what is known of a scan, as headings with (name, value) rows."""
+    times = []
+    for name in ("tr", "te", "ti"):
+        origin = scan.origins.get(name)
+        if scan.parameters is None:
+            value = "not known"
+        else:
+            ms = float(getattr(scan.parameters, name))
+            value = "off" if name == "ti" and ms == 0 else f"{milliseconds(ms)} ms"
+        doubt = f", {origin.certainty}" if origin and origin.certainty in _DOUBTS else ""
+        where = f"\n{origin.where}" if origin else ""
+        times.append((name.upper(), f"{value}{doubt}{where}"))
+    extras = extras_line(_extras(scan.parameters)) if scan.parameters is not None else ""
+    sizes = " × ".join(f"{size:.3g}" for size in scan.voxel_size)
+    grid = [
+        ("Voxels", " × ".join(number(n) for n in scan.shape)),
+        ("Voxel size", f"{sizes} mm"),
+        ("Slices", f"{scan.n_slices} along {'xyz'[scan.slice_axis]}"),
+    ]
+    if volumes > 1:
+        grid.append(("Volumes", str(volumes)))
+    if not scan.orientation_stated:
+        grid.append(("Orientation", "not stated by the file"))
+    where = [("Opened from", scan.path.name if scan.path is not None else "the demo")]
+    where += [("Series", scan.series)] if scan.series else []
+    where += [("Remarks", scan.note)] if scan.note else []
+    sequence = [*times, ("Also", extras)] if extras else times
+    return [("Acquired with", sequence), ("Grid", grid), ("File", where)]
+
+
+def _extras(parameters: SequenceParameters) -> dict[str, object]:
+    names = ("echo_train_length", "echo_spacing", "field_strength", "fat_suppression")
+    return {name: getattr(parameters, name) for name in names}
+
+
+def person(label: str) -> str:
+    """Write a person and visit of a dataset: ``sub-01, ses-02``."""
+    return label.replace("_", ", ")
+
+
+def choice_sentence(places: Sequence[str], scans: int, usable: int) -> str:
+    """Say how many scans were found where, and how many of them are of use.
+
+    >>> choice_sentence(["study"], 5, 4)
+    'study holds 5 scans. One cannot be opened; the reason stands below its name.'
+    """
+    where = f"{places[0]} holds" if len(places) == 1 else f"The {len(places)} things opened hold"
+    bad = scans - usable
+    if not bad:
+        return f"{where} {scans} scans."
+    if not usable:
+        return f"{where} {scans} scans. None can be opened; the reason stands below each name."
+    many = "One" if bad == 1 else str(bad)
+    whose = "its name" if bad == 1 else "each name"
+    return f"{where} {scans} scans. {many} cannot be opened; the reason stands below {whose}."
+
+
+def dataset_sentence(name: str, people: int) -> str:
+    """Say what is to be chosen in a BIDS dataset."""
+    if people == 1:
+        return f"{name} is a BIDS dataset of one person."
+    return f"{name} is a BIDS dataset. Choose one of {people} visits, then scans."
+
+
+def no_series(path: Path, missing: Sequence[str], there: Sequence[str]) -> str:
+    """Say that keys are not there, and which are."""
+    held = f"It holds {listed(list(there))}." if there else ""
+    return f"{path}: there is no series {listed(list(missing))}. {held}".strip()
+
+
+def recent_title(path: str, series: Sequence[str]) -> str:
+    """Write a recent opening: the last part of the path and the keys of the series.
+
+    >>> recent_title("/data/study.zip", ["5", "7"])
+    'study.zip   series 5 and 7'
+    """
+    keys = f"   series {listed(list(series))}" if series else ""
+    return f"{Path(path).name or path}{keys}"
 
 
 def scan_title(scan: Scan) -> str:

@@ -184,6 +184,7 @@ class DisplayController:
                 badges=list(mine.badges),
                 corner=mine.corner,
                 note=mine.note,
+                tip=mine.tip,
             )
             if self._is_empty(role, state):
                 pane.set_image(None, mine.message)

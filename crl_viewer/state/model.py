@@ -118,10 +118,13 @@ class Aligned:
         The reference on the new grid.
     covered
         Which of its voxels the reference had measured.
+    registered
+        How it was moved beyond what the affines say, such as ``"rigid"``; empty where it was not.
     """
 
     scan: Scan
     covered: BoolArray
+    registered: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class ViewerState:
         What is known of the loaded checkpoint, and one line when it is not ready.
     aligned
         References brought onto a source's grid, by (reference index, source index).
+    registering
+        The (reference index, source index) that is being registered, or None.
     banner
         One line about the last thing that went wrong, or empty.
     frame, compared, volume, curve
@@ -189,6 +194,7 @@ class ViewerState:
     model_phase: ModelPhase = "absent"
     model_message: str = ""
     aligned: Mapping[tuple[int, int], Aligned] = field(default_factory=lambda: MappingProxyType({}))
+    registering: tuple[int, int] | None = None
     banner: str = ""
     curve_axis: Axis = "te"
     frame: Frame | None = None
@@ -220,9 +226,14 @@ class ViewerState:
         source, acquired = self.source, self.acquired
         if source is None or acquired is None:
             return None
-        if acquired.same_grid(source):
-            return acquired
-        return self.alignment.scan if self.alignment is not None else None
+        if self.alignment is not None:
+            return self.alignment.scan
+        return acquired if acquired.same_grid(source) else None
+
+    @property
+    def registered(self) -> str:
+        """How the reference was registered to the source, or an empty text."""
+        return self.alignment.registered if self.alignment is not None else ""
 
     @property
     def source_scans(self) -> tuple[Scan, ...]:

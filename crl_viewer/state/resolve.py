@@ -13,7 +13,7 @@ from crl_core.physics.determinacy import undetermined
 from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters
 from crl_viewer import strings
-from crl_viewer.state.model import ModelFacts, ViewerState, Window
+from crl_viewer.state.model import Aligned, ModelFacts, ViewerState, Window
 from crl_viewer.state.requests import RenderRequest
 
 Tone = Literal["accent", "warn", "text"]
@@ -21,7 +21,7 @@ Tone = Literal["accent", "warn", "text"]
 
 @dataclass(frozen=True, slots=True)
 class PaneWords:
-    """What stands around one image."""
+    """What stands around one image; `tip` says where what stands there was read."""
 
     title: str
     lines: tuple[str, ...] = ()
@@ -29,6 +29,7 @@ class PaneWords:
     corner: str = ""
     note: tuple[str, Tone] | None = None
     message: str = ""
+    tip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ def _source_words(state: ViewerState, corner: str) -> PaneWords:
     if _source_outside(state):
         doubts.append(strings.SOURCE_OUTSIDE)
     note: tuple[str, Tone] | None = (" ".join(doubts), "warn") if doubts else None
-    return PaneWords("Source", tuple(lines), corner=corner, note=note)
+    tip = strings.scan_tip(source)
+    return PaneWords("Source", tuple(lines), corner=corner, note=note, tip=tip)
 
 
 def _source_outside(state: ViewerState) -> bool:
@@ -203,15 +205,19 @@ def _acquired_words(state: ViewerState, corner: str) -> PaneWords:
     if state.reference in state.sources:
         note = (strings.REFERENCE_IS_SOURCE, "text")
     elif state.alignment is not None:
-        note = (_alignment_note(state.alignment.scan, acquired), "text")
+        note = (_alignment_note(state.alignment, acquired), "text")
     message = "" if state.reference_on_grid is not None else "Resampling to the source's grid…"
     lines = (acquired.name, strings.acquired_line(acquired), *strings.remarks(acquired.note))
-    return PaneWords("Acquired", lines, corner=corner, note=note, message=message)
+    tip = strings.scan_tip(acquired)
+    return PaneWords("Acquired", lines, corner=corner, note=note, message=message, tip=tip)
 
 
-def _alignment_note(aligned: Scan, acquired: Scan) -> str:
-    """Return what resampling has added to the note of the scan."""
-    return aligned.note.removeprefix(acquired.note).strip()
+def _alignment_note(aligned: Aligned, acquired: Scan) -> str:
+    """Return how the scan came onto the grid of the source."""
+    added = aligned.scan.note.removeprefix(acquired.note).strip()
+    if not aligned.registered:
+        return added
+    return strings.REGISTERED.format(kind=aligned.registered)
 
 
 def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWords:

@@ -6,7 +6,7 @@ view has to say comes back through its signals, which `crl_viewer.app` wires to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from crl_core.evaluation.metrics import Comparison
 from crl_core.geometry import SlicePlane
 from crl_core.sequence import SequenceParameters
 from crl_core.trust import TrainingCoverage
+from crl_viewer.state.offers import Offer
 
 Image = NDArray[np.float32]
 
@@ -40,8 +41,9 @@ class PaneView(Protocol):
         badges: Sequence[tuple[str, str]],
         corner: str,
         note: tuple[str, str] | None,
+        tip: str,
     ) -> None:
-        """Write the words in the margin."""
+        """Write the words in the margin; `tip` explains them."""
 
     def set_crosshair(self, position: tuple[float, float] | None, value_text: str = "") -> None:
         """Place the crosshair at (col, row)."""
@@ -141,8 +143,35 @@ class StatusView(Protocol):
         """Position and values under the crosshair."""
 
 
+class ActivityView(Protocol):
+    """The line of something that goes on in the background."""
+
+    def set_progress(self, text: str, share: float | None) -> None:
+        """Say what is done and how much of it, 0 to 1; None where that is not known."""
+
+    def end(self) -> None:
+        """Take the line away."""
+
+
+class ChooserView(Protocol):
+    """The dialog that lists scans to choose from."""
+
+    def set_offers(self, offers: Sequence[Offer], ticks: Sequence[int]) -> None:
+        """Show a list with some of it ticked."""
+
+    def set_message(self, text: str) -> None:
+        """Say something in the place of the list."""
+
+    def set_picture(self, number: int, picture: Image | None) -> None:
+        """Give an offer its picture, 0 to 1; None says that there is none."""
+
+
 class ShellView(Protocol):
     """The window around everything."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anybody to put questions to."""
 
     def show_workspace(self, shown: bool) -> None:
         """Show the panes, or the welcome page."""
@@ -166,9 +195,39 @@ class ShellView(Protocol):
         """Tell the slice position."""
 
     def ask_about(
-        self, name: str, *, parameters: bool, volumes: int, answer: Callable[..., None]
+        self,
+        name: str,
+        *,
+        parameters: bool,
+        volumes: int,
+        known: Mapping[str, float],
+        volume: int,
+        answer: Callable[[SequenceParameters | None, int | None], None],
+        closed: Callable[[], None],
     ) -> None:
-        """Ask for TR, TE, TI or a volume without blocking; `answer(parameters, volume)`."""
+        """Ask for TR, TE, TI or a volume without blocking.
+
+        `known` holds the times that are stated, ms, and `volume` the one that shows; `closed` is
+        called in any case, after `answer` if there is one.
+        """
+
+    def activity(self, text: str, cancel: Callable[[], None]) -> ActivityView:
+        """Show a line about something that goes on, with a way to stop it."""
+
+    def choose_scans(
+        self,
+        title: str,
+        sentence: str,
+        people: Sequence[tuple[str, int]],
+        chosen: Callable[[Sequence[int]], None],
+        person: Callable[[int], None],
+        closed: Callable[[], None],
+    ) -> ChooserView:
+        """Open a chooser that blocks nothing.
+
+        `people` are (name, number of images); `chosen` gets the numbers of the offers to open,
+        `person` that of another one of the people, `closed` is called when the chooser goes.
+        """
 
     def on_painted(self, call: Callable[[], None]) -> None:
         """Call once the synthesised pane has been painted."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
@@ -22,7 +23,7 @@ from PySide6.QtWidgets import (
 from crl_core.errors import ParameterError
 from crl_core.sequence import PRESETS, SequenceParameters
 from crl_viewer import strings, theme
-from crl_viewer.formatting import parse_ms, trimmed
+from crl_viewer.formatting import parse_ms
 
 Answer = Callable[[SequenceParameters | None, int | None], None]
 
@@ -69,7 +70,14 @@ class ScanQuestion(Sheet):
         How many volumes the file holds; with more than one, which is asked for.
     answer
         Called with (parameters or None, volume or None) on each answer.
+    known
+        The times that are known, ms, by ``"tr"``, ``"te"``, ``"ti"``; they are filled in.
+    volume
+        Which volume shows.
     """
+
+    gone = Signal()
+    """The window goes, answered or not."""
 
     def __init__(
         self,
@@ -78,15 +86,15 @@ class ScanQuestion(Sheet):
         parameters: bool,
         volumes: int,
         answer: Answer,
+        known: Mapping[str, float] = MappingProxyType({}),
+        volume: int = 0,
         parent: QWidget | None = None,
     ) -> None:
-        sentence = (
-            "The file does not say how it was acquired." if parameters
-            else f"The file holds {volumes} volumes; the first one is shown."
-        )
-        super().__init__(name, sentence, parent)
+        super().__init__(name, _question(parameters, volumes, known, volume), parent)
         self._answer = answer
         self._asks = parameters
+        # Where a file states other times but no TI, leaving it empty would be a guess.
+        self._ti_optional = "ti" in known or not known
         grid = QGridLayout()
         grid.setHorizontalSpacing(16)
         grid.setVerticalSpacing(8)
@@ -95,8 +103,10 @@ class ScanQuestion(Sheet):
         self.volume = QComboBox()
         if parameters:
             self._add_parameters(grid)
+            self._fill_in(known)
         if volumes > 1:
             self._add_volumes(grid, volumes)
+            self.volume.setCurrentIndex(volume)
         self.body.addLayout(grid)
         self.refusal = words("", 11, 400, bad=True)
         self.body.addWidget(self.refusal)
@@ -141,10 +151,20 @@ class ScanQuestion(Sheet):
     def _fill(self, row: int) -> None:
         setting = self.preset.itemData(row)
         if setting is not None:
-            for key, field in self.fields.items():
-                value = getattr(setting, key)
-                off = key == "ti" and value == 0
-                field.setText("off" if off else trimmed(value, 2).replace("\u2009", ""))
+            self._fill_in(dict(zip(self.fields, setting.triple, strict=True)))
+
+    def _fill_in(self, known: Mapping[str, float]) -> None:
+        """Write times into their fields, with every digit they have, and go to the first gap."""
+        for key, value in known.items():
+            off = key == "ti" and value == 0
+            self.fields[key].setText("off" if off else f"{value:.12g}")
+        empty = [field for field in self.fields.values() if not field.text()]
+        (empty or list(self.fields.values()))[0].setFocus()
+
+    def done(self, result: int) -> None:
+        """Tell when the window goes by any way."""
+        super().done(result)
+        self.gone.emit()
 
     def _accept(self) -> None:
         try:
@@ -158,12 +178,30 @@ class ScanQuestion(Sheet):
 
     def _parameters(self) -> SequenceParameters:
         values = {
-            key: parse_ms(field.text() or ("off" if key == "ti" else ""), off=key == "ti")
+            key: parse_ms(field.text() or self._when_empty(key), off=key == "ti")
             for key, field in self.fields.items()
         }
         parameters = SequenceParameters(values["tr"], values["te"], values["ti"])
         parameters.check_order()
         return parameters
+
+    def _when_empty(self, key: str) -> str:
+        return "off" if key == "ti" and self._ti_optional else ""
+
+
+def _question(
+    parameters: bool, volumes: int, known: Mapping[str, float], volume: int
+) -> str:
+    """Return the sentence below the name: what is missing, or what can be chosen."""
+    if not parameters:
+        which = "the first one" if volume == 0 else f"number {volume + 1}"
+        return f"The file holds {volumes} volumes; {which} is shown."
+    missing = [name.upper() for name in ("tr", "te", "ti") if name not in known]
+    if len(missing) == 3:
+        return "The file does not say how it was acquired."
+    if not missing:
+        return "Change what is wrong. The image stays as it is, the file too."
+    return f"The file does not state {strings.listed(missing)}; what it states is filled in."
 
 
 class Table(Sheet):

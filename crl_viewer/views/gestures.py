@@ -11,12 +11,13 @@ from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
     QFocusEvent,
+    QHelpEvent,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QToolTip, QWidget
 
 from crl_core.geometry import SlicePlane
 from crl_viewer.views.camera import Camera
@@ -204,7 +205,7 @@ class GestureArea(QWidget):
             self.scrolled.emit(notches)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Zoom with a pinch on a touch pad.
+        """Zoom with a pinch on a touch pad, and explain what the pointer rests on.
 
         A filter and not an override of `event`: an error raised while painting below such an
         override ends the process (PySide6 6.11).
@@ -215,7 +216,19 @@ class GestureArea(QWidget):
         ):
             self.camera.zoom_at(max(1 + event.value(), 0.5), self.to_mm(event.position()))
             return True
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            tip = self.tip_at(QPointF(event.pos()))
+            if tip:
+                QToolTip.showText(event.globalPos(), tip, self)
+            else:
+                QToolTip.hideText()
+                event.ignore()
+            return True
         return False
+
+    def tip_at(self, at: QPointF) -> str:
+        """Return what explains the place under the pointer; nothing here."""
+        return ""
 
     # Keys
 

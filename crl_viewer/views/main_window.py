@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QMimeData, QPoint, Qt, QTimer, Signal
@@ -21,10 +21,13 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QMenu, QStackedWidget, Q
 from crl_core.sequence import SequenceParameters
 from crl_viewer import icons, strings
 from crl_viewer.actions import ACTIONS
+from crl_viewer.settings import Recent
 from crl_viewer.state.model import ViewerState
+from crl_viewer.views.activity import Activities, ActivityRow
 from crl_viewer.views.dialogs import ScanQuestion, native_keys
 from crl_viewer.views.pane import ImagePane
 from crl_viewer.views.pane_grid import PaneGrid
+from crl_viewer.views.series_dialog import SeriesDialog
 from crl_viewer.views.side_panel import WIDE, WIDTH, Banner, SidePanel
 from crl_viewer.views.status import StatusLine
 from crl_viewer.views.top_bar import TopBar
@@ -50,7 +53,9 @@ class MainWindow(QMainWindow):
     """Files were dropped on the window."""
     bannerClosed = Signal()
     sourceToggled = Signal(int, bool)
-    recentChosen = Signal(str)
+    recentChosen = Signal(object)
+    chooserLeft = Signal(int, int)
+    """The chooser has gone; its width and height."""
     closing = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -59,7 +64,8 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.setMinimumSize(*MINIMUM)
         self.actions_by_id = self._make_actions()
-        self._recent: tuple[str, ...] = ()
+        self._recent: tuple[Recent, ...] = ()
+        self.chooser_size: tuple[int, int] | None = None
         self._state = ViewerState()
         self._panel_wanted: bool | None = None
         self.asks = True
@@ -68,6 +74,7 @@ class MainWindow(QMainWindow):
         self.bar = TopBar(self.actions_by_id, self._fill_submenu)
         self.banner = Banner()
         self.banner.closed.connect(self.bannerClosed)
+        self.activities = Activities()
         self.panes = PaneGrid()
         self.welcome = WelcomePage()
         self.panel = SidePanel()
@@ -85,6 +92,7 @@ class MainWindow(QMainWindow):
         left = QVBoxLayout()
         left.setContentsMargins(0, 0, 0, 0)
         left.setSpacing(0)
+        left.addWidget(self.activities)
         left.addWidget(self.banner)
         left.addWidget(self._stack, 1)
         middle = QHBoxLayout()
@@ -136,6 +144,7 @@ class MainWindow(QMainWindow):
             "lock_windows": state.lock_windows,
             "gain_matching": state.gain_matching,
             "theme": light,
+            "register": bool(state.registered),
             "side_panel": self.panel.isVisibleTo(self),
             f"error_limit:{state.error_limit}": True,
             f"layout:{self.panes.layout_name()}": True,
@@ -150,7 +159,10 @@ class MainWindow(QMainWindow):
             "redo": redo,
             "model_card": state.model is not None,
             "bundled_checkpoint": state.checkpoint is not None,
+            "register": _can_register(state),
         }
+        for role, scan in (("source", state.source), ("acquired", acquired)):
+            usable[f"scan_facts:{role}"] = usable[f"scan_times:{role}"] = scan is not None
         for name in _NEED_IMAGES:
             usable[name] = loaded
         for name, info in ACTIONS.items():
@@ -161,19 +173,19 @@ class MainWindow(QMainWindow):
         self.bar.export.setEnabled(ready)
         self.welcome.set_back(loaded)
 
-    def set_recent(self, paths: Sequence[str]) -> None:
-        """List files opened before."""
-        self._recent = tuple(paths)
-        self.welcome.set_recent(paths)
+    def set_recent(self, recent: Sequence[Recent]) -> None:
+        """List what was opened before."""
+        self._recent = tuple(recent)
+        self.welcome.set_recent(recent)
 
     def _fill_submenu(self, name: str, menu: QMenu) -> None:
         menu.clear()
         if name == "recent":
-            for path in self._recent:
-                entry = menu.addAction(Path(path).name)
-                entry.setToolTip(path)
-                entry.setEnabled(Path(path).exists())
-                entry.triggered.connect(lambda _=False, p=path: self.recentChosen.emit(p))
+            for recent in self._recent:
+                entry = menu.addAction(strings.recent_title(recent.path, recent.series))
+                entry.setToolTip(recent.path)
+                entry.setEnabled(Path(recent.path).exists())
+                entry.triggered.connect(lambda _=False, r=recent: self.recentChosen.emit(r))
             if self._recent:
                 menu.addSeparator()
                 menu.addAction(self.actions_by_id["clear_recent"])
@@ -237,15 +249,44 @@ class MainWindow(QMainWindow):
         *,
         parameters: bool,
         volumes: int,
+        known: Mapping[str, float],
+        volume: int,
         answer: Callable[[SequenceParameters | None, int | None], None],
+        closed: Callable[[], None],
     ) -> None:
         """Ask what a file does not say, in a window of its own that blocks nothing."""
         if not self.asks:
+            closed()
             return
         question = ScanQuestion(
-            name, parameters=parameters, volumes=volumes, answer=answer, parent=self
-        )
+            name, parameters=parameters, volumes=volumes, known=known, volume=volume,
+            answer=answer, parent=self,
+        )  # fmt: skip
+        question.gone.connect(closed)
         question.show()
+
+    def activity(self, text: str, cancel: Callable[[], None]) -> ActivityRow:
+        """Show a line about something that goes on, with a way to stop it."""
+        return self.activities.begin(text, cancel)
+
+    def choose_scans(
+        self,
+        title: str,
+        sentence: str,
+        people: Sequence[tuple[str, int]],
+        chosen: Callable[[Sequence[int]], None],
+        person: Callable[[int], None],
+        closed: Callable[[], None],
+    ) -> SeriesDialog:
+        """Open a chooser that blocks nothing."""
+        dialog = SeriesDialog(title, sentence, people, self)
+        dialog.accepted_offers.connect(chosen)
+        dialog.personChosen.connect(person)
+        dialog.left.connect(lambda width, height: closed())
+        dialog.left.connect(self.chooserLeft)
+        dialog.fit_into(self.size(), self.chooser_size)
+        dialog.show()
+        return dialog
 
     def on_painted(self, call: Callable[[], None]) -> None:
         """Call once the next synthesised image has reached the screen."""
@@ -256,6 +297,11 @@ class MainWindow(QMainWindow):
         """Offer the loaded scans behind the titles of the two panes."""
         self.panes.source.set_menu(*source)
         self.panes.acquired.set_menu(*acquired)
+        for role, pane in (("source", self.panes.source), ("acquired", self.panes.acquired)):
+            names = [f"scan_facts:{role}", f"scan_times:{role}"]
+            if role == "acquired":
+                names.insert(0, "register")
+            pane.set_menu_actions([self.actions_by_id[name] for name in names])
 
     def choose_panel(self, shown: bool) -> None:
         """Show or hide the panel by hand; this lasts until the next choice."""
@@ -330,6 +376,12 @@ class MainWindow(QMainWindow):
         """Take size and place from the settings; anything unusable is ignored."""
         if text:
             self.restoreGeometry(QByteArray.fromBase64(text.encode("ascii", "ignore")))
+
+
+def _can_register(state: ViewerState) -> bool:
+    """Return whether there are two scans and neither is being registered."""
+    apart = state.reference is not None and state.reference not in state.sources
+    return bool(state.sources) and apart and state.registering is None
 
 
 def _files(mime: QMimeData) -> list[str]:

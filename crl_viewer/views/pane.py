@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, QSizeF, Qt, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
+from PySide6.QtGui import (
+    QAction,
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPixmap,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QMenu, QSizePolicy, QWidget
 
 from crl_core.geometry import SlicePlane
@@ -65,6 +74,8 @@ class ImagePane(GestureArea):
         self._scale_bar = True
         self._menu: list[str] = []
         self._menu_current: int | None = None
+        self._menu_actions: list[QAction] = []
+        self._tip = ""
         self._words_layer: QPixmap | None = None
         self._live_layer: QPixmap | None = None
         self._live_key: tuple[object, ...] = ()
@@ -124,6 +135,7 @@ class ImagePane(GestureArea):
         badges: Sequence[tuple[str, str]] | None = None,
         corner: str | None = None,
         note: tuple[str, str] | None = None,
+        tip: str = "",
     ) -> None:
         """Change the words in the margin; what is not given becomes empty, the title stays.
 
@@ -139,8 +151,11 @@ class ImagePane(GestureArea):
             Slice, at the bottom right.
         note
             (text, tone) above it.
+        tip
+            Where what stands below the title was read; shows while the pointer rests there.
         """
         words = self._words
+        self._tip = tip
         fresh = (
             words.title if title is None else title,
             tuple(lines or ()),
@@ -178,6 +193,18 @@ class ImagePane(GestureArea):
         if self._words.has_menu != bool(entries):
             self._words.has_menu = bool(entries)
             self._forget_words()
+
+    def set_menu_actions(self, actions: Sequence[QAction]) -> None:
+        """Put commands below the choice beside the title."""
+        self._menu_actions = list(actions)
+
+    def tip_at(self, at: QPointF) -> str:
+        """Return what explains the place under the pointer: the lines at the top left."""
+        words = self._words
+        if not self._tip or not words.visible:
+            return ""
+        low = row_middle(len(words.lines) + 1) if self.width() >= TINY_WIDTH else row_middle(1)
+        return self._tip if at.y() <= low and at.x() <= self.width() * 0.45 else ""
 
     def set_labels_visible(self, visible: bool) -> None:
         """Show or hide all words but the letters and badges, and the crosshair with them."""
@@ -235,8 +262,15 @@ class ImagePane(GestureArea):
             action.setCheckable(True)
             action.setChecked(number == self._menu_current)
             action.setData(number)
-        menu.triggered.connect(lambda action: self.menuChosen.emit(action.data()))
+        if self._menu_actions:
+            menu.addSeparator()
+            menu.addActions(self._menu_actions)
+        menu.triggered.connect(self._menu_triggered)
         menu.popup(self.mapToGlobal(self._menu_area.bottomLeft().toPoint()))
+
+    def _menu_triggered(self, action: QAction) -> None:
+        if action not in self._menu_actions:
+            self.menuChosen.emit(action.data())
 
     # Pixels
 

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from crl_viewer import strings, theme
+from crl_viewer.settings import Recent
 
 RECENT_SHOWN = 5
 _CARD = QSize(352, 232)
@@ -95,7 +96,8 @@ class WelcomePage(QWidget):
 
     demoChosen = Signal(str)
     openRequested = Signal()
-    recentChosen = Signal(str)
+    folderRequested = Signal()
+    recentChosen = Signal(object)
     backRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -119,9 +121,13 @@ class WelcomePage(QWidget):
         self._title = QLabel(strings.APP_NAME)
         self._hint = QLabel(strings.DROP_HINT)
         self._heading = QLabel("Recent files")
-        self._open = QPushButton("Open…")
+        self._open = QPushButton("Open folder…")
         self._open.setProperty("primary", True)
-        self._open.clicked.connect(self.openRequested)
+        self._open.setToolTip("A DICOM folder, a BIDS dataset or a folder of NIfTI files")
+        self._open.clicked.connect(self.folderRequested)
+        self._files = QPushButton("Open files…")
+        self._files.setToolTip("NIfTI files, DICOM files or zip archives")
+        self._files.clicked.connect(self.openRequested)
         self._back = QPushButton("Back to the images")
         self._back.setFlat(True)
         self._back.clicked.connect(self.backRequested)
@@ -139,19 +145,19 @@ class WelcomePage(QWidget):
         """Offer the way back to what is loaded."""
         self._back.setVisible(shown)
 
-    def set_recent(self, paths: Sequence[str]) -> None:
-        """List files opened before; those that are gone are left out."""
+    def set_recent(self, recent: Sequence[Recent]) -> None:
+        """List what was opened before; what is gone is left out."""
         while (item := self._recent.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
-        present = [p for p in paths if Path(p).exists()][:RECENT_SHOWN]
+        present = [r for r in recent if Path(r.path).exists()][:RECENT_SHOWN]
         self._heading.setVisible(bool(present))
-        for path in present:
-            button = QPushButton(Path(path).name)
+        for one in present:
+            button = QPushButton(strings.recent_title(one.path, one.series))
             button.setFlat(True)
-            button.setToolTip(path)
+            button.setToolTip(one.path)
             button.setStyleSheet("text-align: left; padding-left: 0;")
-            button.clicked.connect(lambda _=False, path=path: self.recentChosen.emit(path))
+            button.clicked.connect(lambda _=False, r=one: self.recentChosen.emit(r))
             self._recent.addWidget(button)
 
     def _lay_out(self) -> None:
@@ -162,7 +168,7 @@ class WelcomePage(QWidget):
         files = QHBoxLayout()
         files.setSpacing(16)
         files.addWidget(self._open)
-        files.addWidget(self._hint)
+        files.addWidget(self._files)
         files.addStretch(1)
         files.addWidget(self._back)
         column = QVBoxLayout()
@@ -173,6 +179,7 @@ class WelcomePage(QWidget):
         column.addLayout(cards)
         column.addSpacing(16)
         column.addLayout(files)
+        column.addWidget(self._hint)
         column.addSpacing(8)
         column.addWidget(self._heading)
         column.addLayout(self._recent)

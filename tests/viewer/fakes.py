@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 
 from crl_core.errors import CheckpointError, CRLError
+from crl_core.io.timing import Timing
 from crl_core.scan import IntensityScale, Origin, Scan
 from crl_core.sequence import SequenceParameters
 from crl_core.trust import TrainingCoverage
 from crl_viewer.state import ModelFacts
+from crl_viewer.state.offers import Offer, Opened
+from crl_viewer.workers.tasks import Task, Tasks
 
 PD = SequenceParameters(5000, 10)
 
@@ -125,3 +129,42 @@ class FakeOpener:
         if path is not None and "bad" in path.name:
             raise CheckpointError("is damaged", path=path, remedy="Copy it again")
         return self.synthesizer, facts(max_sources=self.max_sources)
+
+
+def make_offer(title: str = "T2 TSE", scan: Scan | None = None, **changes: object) -> Offer:
+    """Return a usable fast spin echo scan as a listing would show it."""
+    volume = scan or make_scan(title, SequenceParameters(4500, 90))
+    timing = Timing()
+    if volume.parameters is not None:
+        for name, value in zip(("tr", "te", "ti"), volume.parameters.triple, strict=True):
+            timing.add(name, value, Origin(f"DICOM {name}"))
+    known: dict[str, object] = {
+        "path": Path("study"),
+        "title": title,
+        "timing": timing,
+        "shape": volume.shape,
+        "voxel_size": volume.voxel_size,
+        "read": lambda: Opened(volume, chosen=Path("study")),
+        "kind": "fast spin echo",
+        "fast_spin_echo": True,
+        "plane": "axial",
+    }
+    return Offer(**{**known, **changes})  # type: ignore[arg-type]
+
+
+class NowTasks(Tasks):
+    """Runs a task at once, on the same thread."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str | None, int, int]] = []
+
+    def start(self, job: Callable, done: Callable, told: Callable | None = None) -> Task:
+        task = Task(lambda call: call(), told)
+        future: Future = Future()
+        try:
+            future.set_result(job(task))
+        except Exception as refusal:
+            future.set_exception(refusal)
+        if not task.cancelled():
+            done(future)
+        return task

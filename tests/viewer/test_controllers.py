@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +13,25 @@ from crl_core.errors import CRLError, InputError
 from crl_core.scan import Scan
 from crl_core.sequence import PRESETS, SequenceParameters
 from crl_viewer import strings
+from crl_viewer.controllers.alignment import AlignmentController
 from crl_viewer.controllers.display import DisplayController, Panes
+from crl_viewer.controllers.following import Follow
+from crl_viewer.controllers.opening import OpeningController
 from crl_viewer.controllers.parameters import ParametersController
 from crl_viewer.controllers.readout import value_at
-from crl_viewer.controllers.scans import Opened, ScansController
+from crl_viewer.controllers.scans import ScansController
 from crl_viewer.controllers.synthesis import SynthesisController, Worker
 from crl_viewer.controllers.windows import WindowsController
-from crl_viewer.state import RenderRequest, Store, ViewerState, Window, resolve
+from crl_viewer.settings import Recent
+from crl_viewer.state import Aligned, RenderRequest, Store, ViewerState, Window, resolve
+from crl_viewer.state.offers import Offer, Opened
 from crl_viewer.state.results import Compared, Frame
 from crl_viewer.views import bases
 from crl_viewer.workers import events
 from crl_viewer.workers.engine import Engine
+from crl_viewer.workers.finding import Found, Watcher
 from crl_viewer.workers.loader import Loader
-from tests.viewer.fakes import FakeOpener, facts, make_scan
+from tests.viewer.fakes import FakeOpener, NowTasks, facts, make_offer, make_scan
 
 
 class Now(Loader):
@@ -62,7 +68,8 @@ class Rig:
         self.status = MagicMock(spec=bases.StatusView)
         self.shell = MagicMock(spec=bases.ShellView)
         self.worker = MagicMock(spec=Worker)
-        self.remembered: list[Path] = []
+        self.shell.asks = True
+        self.remembered: list[Recent] = []
         self.time = 0.0
         self.windows = WindowsController(self.store)
         self.parameters = ParametersController(self.store, self.sliders, self.pad, self.presets)
@@ -71,29 +78,44 @@ class Rig:
             self.store, panes, self.table, self.plot, self.status, self.shell
         )
         demos = {"real": lambda: [make_scan("D10"), make_scan("D90", SequenceParameters(5000, 90))]}
-        self.scans = ScansController(
-            self.store, Now(), self.shell, self.read, demos, self.remembered.append
-        )
+        self.follow = Follow(NowTasks(), self.shell)
+        self.scans = ScansController(self.store)
+        self.registered: list[tuple[Scan, Scan]] = []
+        self.alignment = AlignmentController(self.store, Now(), self.follow, self.register)
+        self.opening = OpeningController(
+            self.store, self.scans, self.follow, Now(), self.shell, self.find, demos,
+            self.remembered.extend,
+        )  # fmt: skip
         self.synthesis = SynthesisController(
             self.store, self.worker, self.status, self.shell, lambda: self.time
         )
         self.opener = FakeOpener()
         self.engine = Engine(self.synthesis.on_event, self.opener)
 
-    def read(
-        self, path: Path, volume: int | None, parameters: SequenceParameters | None
-    ) -> Opened:
-        try:
+    def find(self, paths: Sequence[Path], watcher: Watcher) -> Found:
+        missing = [p for p in paths if p.name not in self.files]
+        offers = [self.offer(p) for p in paths if p.name in self.files]
+        lines = [str(InputError("there is no such file", path=p)) for p in missing]
+        return Found(tuple(offers), refusals=tuple(lines))
+
+    def offer(self, path: Path) -> Offer:
+        def read(volume: int | None = None) -> Opened:
             opened = self.files[path.name]
-        except KeyError:
-            raise InputError("there is no such file", path=path) from None
-        if volume is not None:
-            return replace(opened, scan=replace(opened.scan, name=f"volume {volume}"))
-        return opened
+            if volume is not None:
+                named = replace(opened.scan, name=f"volume {volume}")
+                opened = replace(opened, scan=named, volume=volume)
+            return replace(opened, again=read, chosen=path)
+
+        return make_offer(path.name, path=path, read=read)
+
+    def register(self, moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -> Aligned:
+        self.registered.append((moving, fixed))
+        moved = replace(fixed, data=fixed.data * 0.5, name=moving.name, note="Registered.")
+        return Aligned(moved, np.ones(fixed.shape, bool), registered="rigid")
 
     def open(self, *scans: Scan) -> None:
         self.files |= {f"{s.name}.nii": Opened(s) for s in scans}
-        self.scans.open_paths([Path(f"{s.name}.nii") for s in scans])
+        self.opening.open_paths([Path(f"{s.name}.nii") for s in scans])
 
     def work(self) -> None:
         """Do the newest request."""
@@ -154,15 +176,15 @@ def test_source_and_acquired_show_before_the_network_is_there() -> None:
 
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(rig: Rig) -> None:
     rig.files["a.nii"] = Opened(TE10)
-    rig.scans.open_paths([Path("missing.nii"), Path("a.nii")])
+    rig.opening.open_paths([Path("missing.nii"), Path("a.nii")])
     assert rig.state.banner == "missing.nii: there is no such file."
     assert rig.state.source is TE10
 
 
 def test_only_files_that_were_read_are_remembered(rig: Rig) -> None:
-    rig.files["f.nii"] = Opened(replace(TE10, path=Path("f.nii")))
-    rig.scans.open_paths([Path("missing.nii"), Path("f.nii")])
-    assert rig.remembered == [Path("f.nii")]
+    rig.files["f.nii"] = Opened(TE10)
+    rig.opening.open_paths([Path("missing.nii"), Path("f.nii")])
+    assert rig.remembered == [Recent(str(Path("f.nii").absolute()))]
 
 
 def test_a_single_scan_has_no_reference(rig: Rig) -> None:
@@ -173,7 +195,7 @@ def test_a_single_scan_has_no_reference(rig: Rig) -> None:
 
 
 def test_a_demo_replaces_what_was_there_and_files_replace_a_demo(loaded: Rig) -> None:
-    loaded.scans.open_demo("real")
+    loaded.opening.open_demo("real")
     assert [s.name for s in loaded.state.scans] == ["D10", "D90"]
     assert loaded.state.source is loaded.state.scans[1]  # TE near 90 tells most
     loaded.open(TE10)
@@ -204,7 +226,9 @@ def test_closing_everything_leads_back_to_the_welcome_page(loaded: Rig) -> None:
 def test_unknown_parameters_are_asked_for_and_taken(rig: Rig) -> None:
     unknown = make_scan("u", None)
     rig.open(unknown)
-    rig.shell.ask_about.assert_called_once_with("u", parameters=True, volumes=1, answer=ANY)
+    rig.shell.ask_about.assert_called_once_with(
+        "u", parameters=True, volumes=1, known={}, volume=0, answer=ANY, closed=ANY
+    )
     assert rig.newest.sources == ()
     answer = rig.shell.ask_about.call_args.kwargs["answer"]
     answer(SequenceParameters(5000, 10), None)
@@ -215,9 +239,11 @@ def test_unknown_parameters_are_asked_for_and_taken(rig: Rig) -> None:
 
 
 def test_a_file_of_several_volumes_asks_which(rig: Rig) -> None:
-    rig.files["f.nii"] = Opened(replace(TE10, path=Path("f.nii")), volumes=4)
-    rig.scans.open_paths([Path("f.nii")])
-    rig.shell.ask_about.assert_called_once_with("a", parameters=False, volumes=4, answer=ANY)
+    rig.files["f.nii"] = Opened(TE10, volumes=4)
+    rig.opening.open_paths([Path("f.nii")])
+    rig.shell.ask_about.assert_called_once_with(
+        "a", parameters=False, volumes=4, known=ANY, volume=0, answer=ANY, closed=ANY
+    )
     rig.shell.ask_about.call_args.kwargs["answer"](None, 2)
     assert rig.state.source is not None
     assert rig.state.source.name == "volume 2"

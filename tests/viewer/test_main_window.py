@@ -14,14 +14,13 @@ from PySide6.QtGui import QDropEvent, QImage
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from crl_core.card import Card
-from crl_core.errors import InputError
 from crl_core.io import load, save
 from crl_core.sequence import PRESETS, SequenceParameters
 from crl_viewer import theme
 from crl_viewer.__main__ import main, parser
-from crl_viewer.app import Services, Viewer, install_hooks, read_scan, report_failure
+from crl_viewer.app import Services, Viewer, install_hooks, report_failure
 from crl_viewer.commands import save_picture
-from crl_viewer.settings import load_settings
+from crl_viewer.settings import Recent, load_settings
 from crl_viewer.views.dialogs import ScanQuestion, Table
 from tests.viewer.fakes import FakeOpener, make_scan
 
@@ -55,7 +54,7 @@ class Opened:
 
     def demo(self) -> None:
         """Open the demo, with the short TE as the source and the long one to compare with."""
-        self.viewer.controllers.scans.open_demo("real")
+        self.viewer.controllers.opening.open_demo("real")
         self.until(self.at_rest)
         self.viewer.controllers.scans.choose_source(0)
         self.viewer.controllers.parameters.go(SequenceParameters(5000, 90))
@@ -276,7 +275,7 @@ def test_source_and_reference_menus(opened: Opened) -> None:
 
 
 def test_several_sources_through_the_menu(opened: Opened) -> None:
-    opened.viewer.controllers.scans.open_paths(
+    opened.viewer.controllers.opening.open_paths(
         [opened.write(f"{te}.nii", SequenceParameters(5000, te)) for te in (10, 50, 90)]
     )
     opened.until(opened.at_rest)
@@ -311,7 +310,7 @@ def test_dropped_files_open_and_are_remembered(opened: Opened) -> None:
     opened.until(opened.at_rest)
     assert len(opened.store.state.scans) == 2
     kept = load_settings(opened.folder / "viewer.json").recent
-    assert kept == (str(paths[1]), str(paths[0]))
+    assert kept == (Recent(str(paths[1])), Recent(str(paths[0])))
 
 
 def test_a_damaged_file_is_one_line_in_place(opened: Opened) -> None:
@@ -386,17 +385,20 @@ def test_a_volume_of_four_dimensions_can_be_changed(opened: Opened) -> None:
     question.reject()
 
 
-def test_parameters_of_the_command_line_serve_only_where_there_are_none(tmp_path: Path) -> None:
-    given = SequenceParameters(1, 1)
+def test_parameters_of_the_command_line_serve_only_where_there_are_none(
+    opened: Opened, tmp_path: Path
+) -> None:
+    given = SequenceParameters(100, 1)
     save(make_scan("a", SequenceParameters(5000, 10)), tmp_path / "a.nii")
     save(make_scan("b", None), tmp_path / "b.nii")
-    stated = read_scan(tmp_path / "a.nii", None, given).scan
+    opened.viewer.controllers.opening.open_paths(
+        [tmp_path / "a.nii", tmp_path / "b.nii"], [given, given]
+    )
+    opened.until(lambda: len(opened.store.state.scans) == 2)
+    stated, scan = opened.store.state.scans
     assert stated.parameters == SequenceParameters(5000, 10)
-    scan = read_scan(tmp_path / "b.nii", None, given).scan
     assert scan.parameters == given
     assert scan.origins["tr"].certainty == "given"
-    with pytest.raises(InputError):
-        read_scan(tmp_path / "c.nii", None, None)
 
 
 def test_export_writes_what_the_pane_shows(opened: Opened, monkeypatch) -> None:

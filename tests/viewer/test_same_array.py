@@ -54,7 +54,7 @@ def test_crl_synth_writes_the_array_of_the_pane(
             painted.append(frame.request.parameters)
 
     pane.painted.connect(note)
-    viewer.controllers.scans.open_paths([source])
+    viewer.controllers.opening.open_paths([source])
     qtbot.waitUntil(lambda: bool(painted), timeout=PATIENCE)
     viewer.controllers.parameters.moved(*target.triple)
     qtbot.waitUntil(lambda: target in painted, timeout=PATIENCE)

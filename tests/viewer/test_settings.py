@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crl_viewer.settings import MAX_RECENT, Settings, load_settings, save_settings
+from crl_viewer.settings import MAX_RECENT, Recent, Settings, load_settings, save_settings
 
 
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "viewer.json"
     settings = Settings(theme="light", error_limit=20, gain_matching=True, geometry="AA==")
-    settings = settings.with_recent(tmp_path / "a.nii")
+    settings = replace(settings, chooser=(960, 700))
+    settings = settings.with_recent(Recent(str(tmp_path / "a.nii")), Recent("b.zip", ("5", "7e2")))
     save_settings(settings, path)
     assert load_settings(path) == settings
 
@@ -47,7 +49,7 @@ def test_a_folder_in_the_way_is_not_an_error(tmp_path: Path) -> None:
 def test_recent_files_are_unique_newest_first_and_few(tmp_path: Path) -> None:
     settings = Settings()
     for n in [*range(MAX_RECENT + 3), 5]:
-        settings = settings.with_recent(tmp_path / f"{n}.nii")
+        settings = settings.with_recent(Recent(str(tmp_path / f"{n}.nii")))
     assert len(settings.recent) == MAX_RECENT
-    assert settings.recent[0].endswith("5.nii")
+    assert settings.recent[0].path.endswith("5.nii")
     assert len(set(settings.recent)) == MAX_RECENT

@@ -1,0 +1,359 @@
+"""Finds what can be opened in files, folders, zip archives and BIDS datasets, from headers alone.
+
+Everything here runs off the GUI thread and imports what reads DICOM only when it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from scipy import ndimage
+
+from crl_core.errors import Cancelled, CRLError, InputError
+from crl_core.geometry import SlicePlane
+from crl_core.io import ImageFile, nifti
+from crl_core.io.bids import SubjectFiles, find_subjects, read_sidecar, scan_name
+from crl_core.io.image_file import SYNTHETIC_FIELD
+from crl_core.io.timing import Timing, read_timing
+from crl_core.scan import FloatArray, Scan
+from crl_viewer.state.offers import Offer, Opened
+
+if TYPE_CHECKING:
+    from crl_core.io.dicom import Series
+
+MAX_LISTED = 400
+"""So many NIfTI images of one folder are listed; nobody chooses among more."""
+
+PICTURE = 96
+"""Longer side of a small picture, pixels."""
+
+_MAX_PICTURE_BYTES = 96 * 2**20
+"""Larger files are listed without a picture: reading them all would take too long."""
+
+
+class Watcher(Protocol):
+    """What a listing tells and asks; see `crl_viewer.workers.tasks.Task`."""
+
+    def say(self, text: str) -> None:
+        """Tell what is being done."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell how far it is."""
+
+    def cancelled(self) -> bool:
+        """Return whether to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A BIDS dataset: its people, one entry a visit."""
+
+    root: Path
+    people: tuple[SubjectFiles, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search came to.
+
+    Parameters
+    ----------
+    offers
+        The scans, in the order of what was named.
+    datasets
+        BIDS datasets, whose scans are listed a person at a time.
+    refusals
+        One line for each thing named that holds nothing to open.
+    choice
+        Whether any folder, archive or file holds more than one scan.
+    """
+
+    offers: tuple[Offer, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    refusals: tuple[str, ...] = ()
+    choice: bool = False
+
+
+def find(paths: Sequence[Path], watcher: Watcher) -> Found:
+    """Look into everything named; what cannot be used is one line and does not stop the rest.
+
+    Parameters
+    ----------
+    paths
+        Files, folders and archives.
+    watcher
+        Hears how far it is and says when to stop.
+
+    Raises
+    ------
+    Cancelled
+        When the watcher says so.
+    """
+    offers: list[Offer] = []
+    datasets: list[Dataset] = []
+    refusals: list[str] = []
+    choice = False
+    for place in _places(paths):
+        if watcher.cancelled():
+            raise Cancelled("the search was given up")
+        watcher.say(place[0].parent.name if len(place) > 1 else place[0].name)
+        try:
+            people = _people(place)
+            if people:
+                datasets.append(Dataset(place[0], people))
+                continue
+            here = _offers_of(place, watcher)
+        except Cancelled:
+            raise
+        except CRLError as refusal:
+            refusals.append(str(refusal))
+            continue
+        choice |= len(here) > 1
+        refusals += [offer.line for offer in here if len(here) == 1 and not offer.usable]
+        offers += [offer for offer in here if len(here) > 1 or offer.usable]
+    return Found(tuple(offers), tuple(datasets), tuple(refusals), choice)
+
+
+def offers_of_person(person: SubjectFiles, watcher: Watcher) -> list[Offer]:
+    """List the scans of one person of a dataset.
+
+    Raises
+    ------
+    Cancelled
+        When the watcher says so.
+    """
+    return _nifti_offers(person.images, watcher)
+
+
+def _places(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
+    """Yield what is looked at as one: a path, or all DICOM files named out of one folder."""
+    together: dict[Path, list[Path]] = {}
+    loose = [path for path in paths if _is_dicom_file(path)]
+    for path in loose:
+        together.setdefault(path.parent, []).append(path)
+    for path in paths:
+        if path not in loose:
+            yield (path,)
+        elif together.get(path.parent):
+            yield tuple(together.pop(path.parent))
+
+
+def _is_dicom_file(path: Path) -> bool:
+    from crl_core.io.dicom import is_dicom
+
+    plain = path.is_file() and not nifti.is_nifti_name(path) and not _is_archive(path)
+    return plain and is_dicom(path)
+
+
+def _is_archive(path: Path) -> bool:
+    """Return whether a file is a zip archive, damaged or not."""
+    named = path.suffix.lower() == ".zip"
+    return path.is_file() and (named or zipfile.is_zipfile(path))
+
+
+def _people(place: Sequence[Path]) -> tuple[SubjectFiles, ...]:
+    """Return the people of a BIDS dataset; none for anything else."""
+    if len(place) > 1 or not place[0].is_dir():
+        return ()
+    try:
+        return tuple(find_subjects(place[0]))
+    except InputError:
+        return ()
+
+
+def _offers_of(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
+    """List the scans of one place; raises `CRLError` where there is none."""
+    path = place[0]
+    if path.is_dir():
+        return _folder_offers(path, watcher)
+    if len(place) > 1 or _is_archive(path) or _is_dicom_file(path):
+        return _dicom_offers(place, watcher)
+    return [_nifti_offer(path)]
+
+
+def _folder_offers(folder: Path, watcher: Watcher) -> list[Offer]:
+    images = list(_nifti_files(folder))
+    offers = _nifti_offers(images, watcher)
+    try:
+        return [*_dicom_offers((folder,), watcher), *offers]
+    except Cancelled:
+        raise
+    except CRLError:
+        if not offers:
+            raise
+        return offers
+
+
+def _nifti_files(folder: Path) -> Iterator[Path]:
+    count = 0
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if nifti.is_nifti_name(name) and not name.startswith("."):
+                count += 1
+                if count > MAX_LISTED:
+                    return
+                yield Path(where, name)
+
+
+# DICOM ------------------------------------------------------------------------------------------
+
+
+def _dicom_offers(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
+    from crl_core.io import dicom
+
+    target = place[0]
+    found = dicom.find_series(target, progress=watcher.progress, cancelled=watcher.cancelled)
+    return [_series_offer(series) for series in found]
+
+
+def _series_offer(series: Series) -> Offer:
+    from crl_core.io import dicom
+
+    number = "" if series.number is None else str(series.number)
+    return Offer(
+        path=series.path,
+        series=series.key,
+        title=series.description or f"Series {series.key}",
+        number=number,
+        kind=series.kind,
+        fast_spin_echo=series.fast_spin_echo,
+        timing=series.timing,
+        shape=series.shape,
+        voxel_size=series.voxel_size,
+        plane=series.plane,
+        volumes=series.volumes,
+        refusal=series.refusal,
+        remedy=series.remedy,
+        maker=series.manufacturer,
+        read=partial(_read_series, series),
+        thumbnail=partial(dicom.thumbnail, series, PICTURE),
+    )
+
+
+def _read_series(series: Series, volume: int | None = None) -> Opened:
+    from crl_core.io import dicom
+
+    return Opened(
+        scan=dicom.read_series(series, volume=volume),
+        volumes=series.volumes,
+        timing=series.timing,
+        volume=volume or 0,
+        again=partial(_read_series, series),
+        chosen=series.path,
+    )
+
+
+# NIfTI ------------------------------------------------------------------------------------------
+
+
+def _nifti_offers(images: Sequence[Path], watcher: Watcher) -> list[Offer]:
+    offers = []
+    for done, path in enumerate(images):
+        if watcher.cancelled():
+            raise Cancelled("the search was given up")
+        watcher.progress(done, len(images))
+        offers.append(_nifti_offer(path))
+    return offers
+
+
+def _nifti_offer(path: Path) -> Offer:
+    """Describe a NIfTI file from its header and sidecars; one that is damaged says so."""
+    try:
+        header, affine, _ = nifti.read_header(path)
+        sidecar, where = read_sidecar(path)
+        timing = read_timing(sidecar, header, path=path, where=where)
+        plane, volumes = _lie_of(header, affine)
+    except CRLError as refusal:
+        return Offer(
+            path, scan_name(path), Timing(), (0, 0, 0), (0.0, 0.0, 0.0), partial(_read_nifti, path),
+            refusal=refusal.problem, remedy=refusal.remedy,
+        )  # fmt: skip
+    rows, cols = plane.shape_display
+    kind, turbo = _sequence(sidecar, timing)
+    return Offer(
+        path=path,
+        title=scan_name(path),
+        timing=timing,
+        shape=(cols, rows, plane.n_slices),
+        voxel_size=(*plane.spacing, plane.slice_spacing),
+        read=partial(_read_nifti, path),
+        kind=kind,
+        fast_spin_echo=turbo,
+        plane=plane.name.lower(),
+        volumes=volumes,
+        thumbnail=partial(_nifti_picture, path),
+        maker=str(sidecar.get("Manufacturer", ""))[:40],
+    )
+
+
+def _lie_of(header: Any, affine: Any) -> tuple[SlicePlane, int]:
+    """Return how the slices of a file lie, and how many volumes it holds."""
+    shape = [int(n) for n in header.get_data_shape()]
+    x, y, z = [*shape, 1, 1][:3]
+    # A volume of one repeated zero takes no memory and knows its slice axis.
+    like = Scan(np.broadcast_to(np.float32(0), (x, y, z)), affine, "")
+    volumes = int(np.prod(shape[3:])) if len(shape) > 3 else 1
+    return SlicePlane(affine, like.shape, like.slice_axis), volumes
+
+
+def _sequence(sidecar: Any, timing: Timing) -> tuple[str, bool | None]:
+    """Return the sequence type as far as a sidecar tells, and whether it is fast spin echo."""
+    if sidecar.get(SYNTHETIC_FIELD) is True:
+        return "synthetic, not acquired", None
+    listed = sidecar.get("ScanningSequence")
+    kinds = {str(k).upper() for k in listed} if isinstance(listed, list) else set()
+    kinds |= set(str(listed).upper().split("\\")) if isinstance(listed, str) else set()
+    if kinds & {"GR", "EP"}:
+        return "gradient echo" if "GR" in kinds else "echo planar", False
+    train = timing.extras.get("echo_train_length")
+    if "SE" not in kinds and train is None:
+        return "", None
+    inversion = "inversion recovery " if "IR" in kinds else ""
+    if train is None:
+        return f"{inversion}spin echo", None
+    turbo = int(train) > 1
+    return f"{inversion}{'fast ' if turbo else ''}spin echo", turbo
+
+
+def _read_nifti(path: Path, volume: int | None = None) -> Opened:
+    file = ImageFile.read(path, volume)
+    return Opened(
+        scan=file.scan(),
+        volumes=file.volume.count,
+        timing=file.timing(),
+        volume=file.volume.index,
+        again=partial(_read_nifti, path),
+        chosen=path,
+    )
+
+
+def _nifti_picture(path: Path) -> FloatArray:
+    """Return the middle slice as on screen, 0 to 1, with square pixels.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, or too large to be read for a picture.
+    """
+    if path.stat().st_size > _MAX_PICTURE_BYTES:
+        raise InputError("is too large for a small picture", path=path)
+    scan = ImageFile.read(path, 0).scan()
+    plane = SlicePlane(scan.affine, scan.shape, scan.slice_axis)
+    shown = plane.to_display(scan.slice(scan.n_slices // 2))
+    width, height = plane.size_mm
+    longest = max(width, height)
+    size = (max(1, round(PICTURE * height / longest)), max(1, round(PICTURE * width / longest)))
+    factors = [wanted / had for wanted, had in zip(size, shown.shape, strict=True)]
+    blurred = ndimage.gaussian_filter(shown, [max(0.0, 0.4 / f - 0.4) for f in factors])
+    small = ndimage.zoom(blurred, factors, order=1)
+    low, high = np.percentile(small, [1, 99.5])
+    top = high if high > low else low + 1.0
+    return np.asarray(np.clip((small - low) / (top - low), 0, 1), dtype=np.float32)
