@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from crl_core.doctor.cohort import check_cohort
 from crl_core.doctor.files import Dossier, Log, open_dossier
-from crl_core.doctor.findings import Report, ScanRow
+from crl_core.doctor.findings import Mend, Report, ScanRow
+from crl_core.doctor.flips import Orientations, compare_subject, report_flips
+from crl_core.doctor.geometry import check_geometry, slices_of
+from crl_core.doctor.intensities import check_intensities
 from crl_core.doctor.parameters import check_parameters
 from crl_core.errors import Cancelled, CRLError
-from crl_core.io.bids import find_subjects, read_json
+from crl_core.io.bids import SubjectFiles, find_subjects, read_json
 
 
 def check_dataset(
@@ -46,23 +50,50 @@ def check_dataset(
         When `cancelled` said so.
     """
     root = Path(root)
-    found = find_subjects(root)
-    total = sum(len(files.images) for files in found)
+    files = find_subjects(root)
+
+    def stop() -> None:
+        if cancelled():
+            raise Cancelled("the check was cancelled")
+
     log = Log(root)
-    scans: list[Dossier] = []
-    for files in found:
-        for path in files.images:
-            if cancelled():
-                raise Cancelled("the check was cancelled")
-            scans.append(open_dossier(root, files.label, path, quick=quick))
-            if progress is not None:
-                progress(len(scans), total)
+    scans, turned = _read(root, files, quick, progress, stop)
     for scan in scans:
         if scan.broken:
-            log.add("error", "damaged", scan.broken, about=scan)
+            action = Mend("leave-out", scan.file, sure=False)
+            log.add("error", "damaged", f"it {scan.broken}", about=scan, action=action)
     check_parameters(scans, log)
+    check_geometry(scans, log)
+    check_intensities(scans, log)
+    report_flips(turned, scans, log, root)
+    check_cohort(root, scans, log)
     rows = tuple(_row(scan, log) for scan in scans)
     return Report(root, rows, log.sorted(), prepared=is_prepared(root), quick=quick)
+
+
+def _read(
+    root: Path,
+    files: list[SubjectFiles],
+    quick: bool,
+    progress: Callable[[int, int], None] | None,
+    stop: Callable[[], None],
+) -> tuple[list[Dossier], list[Orientations]]:
+    """Read the scans subject by subject, so that small copies of one subject are held at a time."""
+    total = sum(len(subject.images) for subject in files)
+    scans: list[Dossier] = []
+    turned: list[Orientations] = []
+    for subject in files:
+        own: list[Dossier] = []
+        for path in subject.images:
+            stop()
+            own.append(open_dossier(root, subject.label, path, quick=quick))
+            if progress is not None:
+                progress(len(scans) + len(own), total)
+        turned.append(compare_subject(own, stop))
+        for scan in own:
+            scan.forget_small()
+        scans += own
+    return scans, turned
 
 
 def is_prepared(root: Path) -> bool:
@@ -81,9 +112,6 @@ def is_prepared(root: Path) -> bool:
 def _row(scan: Dossier, log: Log) -> ScanRow:
     codes = dict.fromkeys(finding.code for finding in log.of(scan.file))
     size = scan.voxel_size
-    slices = None
-    if scan.shape is not None and size is not None:
-        slices = scan.shape[2]
     return ScanRow(
         scan.subject,
         scan.file,
@@ -95,6 +123,6 @@ def _row(scan: Dossier, log: Log) -> ScanRow:
         scan.shape,
         size,
         scan.codes,
-        slices,
+        slices_of(scan),
         ", ".join(codes) or "ok",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,11 @@ class Dossier:
             return None
         x, y, z = ((self.affine[:3, a] ** 2).sum() ** 0.5 for a in range(3))
         return (float(x), float(y), float(z))
+
+    def forget_small(self) -> None:
+        """Let go of the small copy once orientations were compared."""
+        if self.looks is not None:
+            self.looks = replace(self.looks, small=None)
 
 
 def relative(path: Path, root: Path) -> str:

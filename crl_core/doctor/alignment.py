@@ -1,0 +1,277 @@
+"""Small copies of scans, and how well one fits another as it is or mirrored.
+
+Two scans of one head are laid on each other by a rigid movement at low resolution, once as
+their affines say and once with one of them mirrored. Which of the two predicts the intensities
+of the other better is measured with normalised mutual information (Studholme et al., Pattern
+Recognition 32:71, 1999), which does not ask for equal contrast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, optimize
+
+from crl_core.preprocess.mask import otsu_threshold
+
+FloatArray = NDArray[np.float32]
+Vector = NDArray[np.float64]
+
+SPACING_MM = 4.0
+"""Voxel size of the small copies."""
+
+_LEAST_ACROSS = 32
+"""Voxels a head should have across at least; a phantom of 4 cm gets smaller voxels."""
+
+Signs = tuple[int, int, int]
+AS_IS: Signs = (1, 1, 1)
+LEFT_RIGHT: Signs = (-1, 1, 1)
+HYPOTHESES: tuple[Signs, ...] = tuple(cast(Signs, signs) for signs in product((1, -1), repeat=3))
+"""Which world axes (x, y, z) of a scan may be mirrored."""
+
+CLEAR = 0.06
+"""A margin from which a verdict counts."""
+
+_QUICK_POINTS = 3000
+_THOROUGH_POINTS = 6000
+_BINS = 24
+_LEAST_OVERLAP = 0.35
+_MAX_TURN = math.radians(20.0)
+_MAX_SHIFT = 0.25
+"""Furthest rotation and shift (share of the head's extent) that a rigid movement may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Small:
+    """A low-resolution copy of a scan.
+
+    Parameters
+    ----------
+    data
+        float32, axes as close to right, anterior, superior as the array allows.
+    affine
+        4x4, its voxels to RAS+ mm.
+    head
+        Foreground, the shape of `data`.
+    """
+
+    data: FloatArray
+    affine: Vector
+    head: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, data: FloatArray, affine: Vector) -> Small | None:
+        """Average blocks of voxels to about `SPACING_MM`; None where nothing stands out."""
+        sizes = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+        spacing = SPACING_MM
+        extent = sizes * data.shape
+        spacing = min(spacing, float(np.sort(extent)[1]) / _LEAST_ACROSS)
+        steps = [
+            max(1, min(int(n), round(spacing / s))) for n, s in zip(data.shape, sizes, strict=True)
+        ]
+        kept = [n // step * step for n, step in zip(data.shape, steps, strict=True)]
+        blocks = np.abs(data[: kept[0], : kept[1], : kept[2]])
+        for axis, step in enumerate(steps):
+            if step > 1:
+                shape = (
+                    *blocks.shape[:axis],
+                    blocks.shape[axis] // step,
+                    step,
+                    *blocks.shape[axis + 1 :],
+                )
+                blocks = blocks.reshape(shape).mean(axis=axis + 1)
+        small = np.ascontiguousarray(blocks, dtype=np.float32)
+        grid = affine.astype(float).copy()
+        grid[:3, 3] = (affine @ [*((np.array(steps) - 1) / 2), 1.0])[:3]
+        grid[:3, :3] = affine[:3, :3] * steps
+        head = foreground(small)
+        return cls(small, grid, head) if head.any() else None
+
+    @property
+    def centre(self) -> Vector:
+        """Centre of the head, RAS+ mm."""
+        middle = np.argwhere(self.head).mean(axis=0)
+        return np.asarray((self.affine @ [*middle, 1.0])[:3])
+
+    @property
+    def middle(self) -> Vector:
+        """Centre of the field of view, RAS+ mm."""
+        return np.asarray((self.affine @ [*((np.array(self.data.shape) - 1) / 2), 1.0])[:3])
+
+
+def foreground(data: FloatArray) -> NDArray[np.bool_]:
+    """Return the largest connected piece above the noise, with its holes filled."""
+    root = np.sqrt(np.minimum(data, np.percentile(data, 99.5)))
+    if not root.max() > root.min():
+        return np.zeros(data.shape, dtype=bool)
+    labels, count = ndimage.label(root > 0.7 * otsu_threshold(root))
+    if count == 0:
+        return np.zeros(data.shape, dtype=bool)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(ndimage.binary_fill_holes(labels == int(np.argmax(sizes))), dtype=bool)
+
+
+class Fit:
+    """How well a moving scan fits a fixed one, as it is or mirrored.
+
+    Parameters
+    ----------
+    fixed, moving
+        Small copies of two scans of one head.
+    points
+        About how many voxels of the fixed scan are looked at.
+    """
+
+    def __init__(self, fixed: Small, moving: Small, points: int) -> None:
+        self._centre = fixed.centre
+        around = ndimage.binary_dilation(fixed.head, iterations=2)
+        voxels = np.argwhere(around)
+        voxels = voxels[:: max(1, len(voxels) // points)]
+        self._points = (
+            fixed.affine[:3, :3] @ voxels.T + fixed.affine[:3, 3:] - self._centre[:, None]
+        )
+        self._values, self._bins_fixed = _binned(fixed.data[tuple(voxels.T)], _BINS)
+        self._moving = ndimage.gaussian_filter(moving.data, 0.5)
+        inside = self._moving[ndimage.binary_dilation(moving.head, iterations=2)]
+        self._low, self._high = (float(v) for v in np.percentile(inside, (0.5, 99.5)))
+        self._to_voxel = np.linalg.inv(moving.affine)
+        self._extent = float(np.ptp(self._points, axis=1).max())
+        self._starts = (moving.centre - self._centre, moving.middle - self._centre)
+
+    def score(self, signs: Signs, movement: Vector) -> float:
+        """Return the mutual information for mirrored axes and a rigid movement.
+
+        Parameters
+        ----------
+        signs
+            1 or -1 for x, y and z: which world axes of the moving scan are mirrored.
+        movement
+            Three rotations in rad, three shifts in mm.
+        """
+        turned = rotation(movement[:3]) @ (self._points * np.array(signs, dtype=float)[:, None])
+        world = turned + (movement[3:] + self._centre)[:, None]
+        at = self._to_voxel[:3, :3] @ world + self._to_voxel[:3, 3:]
+        limits = np.array(self._moving.shape)[:, None] - 0.5
+        seen = ((at >= -0.5) & (at <= limits)).all(axis=0)
+        if seen.mean() < _LEAST_OVERLAP:
+            return 1.0
+        values = ndimage.map_coordinates(self._moving, at[:, seen], order=1, mode="nearest")
+        return self._information(values, seen)
+
+    def _information(self, values: FloatArray, seen: NDArray[np.bool_]) -> float:
+        span = max(self._high - self._low, 1e-12)
+        at = np.clip((values - self._low) / span * (_BINS - 1), 0, _BINS - 1.001)
+        lower = at.astype(np.intp)
+        share = at - lower
+        row = self._values[seen] * _BINS + lower
+        # A value is shared between the two bins it falls between: smooth in the movement.
+        counts = np.bincount(row, weights=1 - share, minlength=_BINS * _BINS).astype(np.float64)
+        counts += np.bincount(row + 1, weights=share, minlength=_BINS * _BINS)
+        joint = counts / counts.sum()
+        square = joint.reshape(_BINS, _BINS)
+        both = _entropy(joint)
+        return (_entropy(square.sum(0)) + _entropy(square.sum(1))) / both if both > 0 else 1.0
+
+    def starts(self, signs: Signs) -> list[tuple[float, Vector]]:
+        """Return movements without rotation to start from, the best first, with their scores."""
+        shifts = list(self._starts)
+        if signs == AS_IS:
+            shifts.append(np.zeros(3))
+        candidates = [np.concatenate([np.zeros(3), shift]) for shift in shifts]
+        scored = [(self.score(signs, movement), movement) for movement in candidates]
+        return sorted(scored, key=lambda found: -found[0])
+
+    def refine(self, signs: Signs, start: Vector, rounds: int) -> float:
+        """Return the score after a movement was refined with Powell's method."""
+        scale = np.array([_MAX_TURN] * 3 + [_MAX_SHIFT * self._extent] * 3)
+
+        def cost(p: Vector) -> float:
+            return -self.score(signs, start + p * scale)
+
+        found = optimize.minimize(
+            cost,
+            np.zeros(6),
+            method="Powell",
+            bounds=[(-1.0, 1.0)] * 6,
+            options={"xtol": 0.02, "ftol": 1e-4, "maxiter": rounds},
+        )
+        return -float(found.fun)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one scan lies to another.
+
+    Parameters
+    ----------
+    signs
+        The hypothesis that fits best: -1 for each world axis that is mirrored.
+    margin
+        By how much it beats the best hypothesis of the other handedness or, where it is not
+        the first, the scan as it is: difference of information over the information of the winner,
+        about 0.1 to 0.5 where scans are clear and 0 where nothing can be said.
+    """
+
+    signs: Signs
+    margin: float
+
+
+def compare(fixed: Small, moving: Small) -> Verdict:
+    """Say whether a scan fits another as it is, or mirrored and along which world axes.
+
+    A quick look settles scans that fit as they are; everything else is searched thoroughly from
+    several starts.
+    """
+    quick = Fit(fixed, moving, _QUICK_POINTS)
+    starts = {signs: quick.starts(signs)[0] for signs in HYPOTHESES}
+    as_is, movement = starts[AS_IS]
+    if all(as_is > starts[signs][0] for signs in HYPOTHESES if signs not in (AS_IS, LEFT_RIGHT)):
+        mirrored = quick.refine(LEFT_RIGHT, starts[LEFT_RIGHT][1], rounds=2)
+        if _margin(as_is, mirrored) < CLEAR:
+            as_is = quick.refine(AS_IS, movement, rounds=2)
+        if _margin(as_is, mirrored) >= CLEAR:
+            return Verdict(AS_IS, _margin(as_is, mirrored))
+    return _thorough(Fit(fixed, moving, _THOROUGH_POINTS))
+
+
+def _thorough(fit: Fit) -> Verdict:
+    starts = {signs: fit.starts(signs) for signs in HYPOTHESES}
+    promising = sorted(HYPOTHESES, key=lambda signs: -starts[signs][0][0])[:3]
+    scores = {
+        signs: max(fit.refine(signs, movement, rounds=4) for _, movement in starts[signs])
+        for signs in dict.fromkeys((AS_IS, LEFT_RIGHT, *promising))
+    }
+    best = max(scores, key=lambda signs: scores[signs])
+    runner = max(score for signs, score in scores.items() if signs != best)
+    return Verdict(best, _margin(scores[best], runner))
+
+
+def _margin(winner: float, other: float) -> float:
+    return (winner - other) / max(winner - 1.0, other - 1.0, 1e-9)
+
+
+def rotation(angles: Sequence[float] | Vector) -> Vector:
+    """Return the 3x3 rotation about x, then y, then z, by angles in rad."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x)
+
+
+def _binned(values: FloatArray, bins: int) -> tuple[NDArray[np.intp], int]:
+    low, high = np.percentile(values, (0.5, 99.5))
+    at = (values - low) / max(high - low, 1e-12) * bins
+    return np.clip(at, 0, bins - 1).astype(np.intp), bins
+
+
+def _entropy(p: NDArray[np.float64]) -> float:
+    some = p[p > 0]
+    return float(-(some * np.log(some)).sum())
