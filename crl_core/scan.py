@@ -58,6 +58,9 @@ class Scan:
     synthetic
         True for an image that this program synthesised; such an image is never taken for an
         acquired one in training or evaluation.
+    series
+        Which of several scans at `path` this is, as ``--series`` takes it; ``""`` for a file
+        that holds one.
     """
 
     data: FloatArray
@@ -69,6 +72,7 @@ class Scan:
     orientation_stated: bool = True
     note: str = ""
     synthetic: bool = False
+    series: str = ""
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
@@ -92,10 +96,12 @@ class Scan:
     def slice_axis(self) -> int:
         """The array axis along which slices were acquired.
 
-        A single slice defines it; else the axis of the longest voxel edge when that is at least
-        1.2 times the others; else (isotropic) the axis closest to superior-inferior.
+        A stack of few slices defines it (less than a quarter of the voxels along either other
+        axis); else the axis of the longest voxel edge when that is at least 1.2 times the
+        others; else (isotropic) the axis closest to superior-inferior.
         """
-        if min(self.shape) == 1:
+        few, some, _ = sorted(self.shape)
+        if few == 1 or 4 * few < some:
             return int(np.argmin(self.shape))
         sizes = np.array(self.voxel_size)
         order = np.argsort(sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def synth(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Scans of one person, NIfTI.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Scans of one person, NIfTI or DICOM.")
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="OUT.nii.gz, or a folder for several contrasts.")
@@ -38,6 +40,13 @@ def synth(
             metavar="TR,TE,TI", help="Once per SOURCE, in order, for files that carry none, ms."
         ),
     ] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Once per SOURCE of DICOM that holds several scans, in order; see crl inspect.",
+        ),
+    ] = None,
     units: Annotated[
         Literal["model", "source"], typer.Option(help="Intensities of the result.")
     ] = "model",
@@ -55,7 +64,7 @@ def synth(
     for target in targets:
         target.check_order()
     given = [parse_option("--source-params", text) for text in source_params or ()]
-    scans = load_sources(sources, given, volume)
+    scans = load_sources(sources, given, volume, series or ())
     paths = _outputs(output, targets, sources, overwrite)
     for scan in scans:
         if scan.note:
@@ -124,18 +133,24 @@ def _targets(
 
 
 def load_sources(
-    paths: list[Path], given: list[SequenceParameters], volume: int | None = None
+    paths: list[Path],
+    given: list[SequenceParameters],
+    volume: int | None = None,
+    series: Sequence[str] = (),
 ) -> list[Scan]:
     """Load the sources, each with parameters from the line or from its own file.
 
     Parameters
     ----------
     paths
-        The files.
+        The files, or DICOM folders and archives.
     given
         None, one for every file, or one for every file that carries no parameters, in order.
     volume
         Which volume of 4-D files.
+    series
+        None, one for every DICOM source, or one for every DICOM source that holds several
+        usable scans, in order.
 
     Raises
     ------
@@ -144,12 +159,11 @@ def load_sources(
     InputError
         When a file cannot be read.
     """
-    from crl_core.io import load
-
+    readers = _readers(paths, series)
     if given and len(given) == len(paths):
-        scans = [load(p, volume=volume, parameters=q) for p, q in zip(paths, given, strict=True)]
+        scans = [read(volume=volume, parameters=q) for read, q in zip(readers, given, strict=True)]
     else:
-        scans = [load(path, volume=volume) for path in paths]
+        scans = [read(volume=volume) for read in readers]
         lacking = [i for i, scan in enumerate(scans) if scan.parameters is None]
         if given and len(given) != len(lacking):
             raise typer.BadParameter(
@@ -158,10 +172,41 @@ def load_sources(
                 param_hint="--source-params",
             )
         for i, parameters in zip(lacking, given, strict=False):
-            scans[i] = load(paths[i], volume=volume, parameters=parameters)
+            scans[i] = readers[i](volume=volume, parameters=parameters)
     for scan in scans:
         scan.playable_parameters()
     return scans
+
+
+def _readers(paths: list[Path], keys: Sequence[str]) -> list[Callable[..., Scan]]:
+    """Return one function per source that reads it; keys go to the DICOM sources in order."""
+    from crl_core.io import holds_dicom, load
+
+    dicom = [path for path in paths if holds_dicom(path)]
+    if not dicom:
+        if keys:
+            raise typer.BadParameter("no source is DICOM", param_hint="--series")
+        return [partial(load, path) for path in paths]
+    from crl_core.io.dicom import choose_series, find_series, read_series
+
+    listed = {path: find_series(path) for path in dict.fromkeys(dicom)}
+    several = [p for p in dicom if sum(not found.refusal for found in listed[p]) > 1]
+    takers = dicom if len(keys) == len(dicom) else several
+    if keys and len(keys) != len(takers):
+        raise typer.BadParameter(
+            f"{len(keys)} given for {len(dicom)} DICOM sources of which {len(several)} "
+            "hold several scans",
+            param_hint="--series",
+        )
+    left = list(keys)
+    readers: list[Callable[..., Scan]] = []
+    for path in paths:
+        if path not in listed:
+            readers.append(partial(load, path))
+            continue
+        key = left.pop(0) if left and path in takers else None
+        readers.append(partial(read_series, choose_series(listed[path], key, path)))
+    return readers
 
 
 def _outputs(

@@ -1,6 +1,6 @@
 """Files in and out: one front door, `load` and `save`.
 
-`load` reads an image together with what its BIDS sidecar or header says of TR, TE and TI;
+`load` reads an image, NIfTI or DICOM, with what its sidecar or header says of TR, TE and TI;
 `save` writes an image with a sidecar from which `load` gets the same back.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from crl_core.errors import InputError
 from crl_core.io import nifti
 from crl_core.io.atomic import atomic_path, check_writable
 from crl_core.io.bids import sidecar_path, write_json
@@ -18,7 +19,7 @@ from crl_core.io.timing import to_fields
 from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters
 
-__all__ = ["ImageFile", "atomic_path", "load", "save"]
+__all__ = ["ImageFile", "atomic_path", "holds_dicom", "load", "save"]
 
 
 def load(
@@ -26,17 +27,22 @@ def load(
     *,
     volume: int | None = None,
     parameters: SequenceParameters | None = None,
+    series: str | None = None,
 ) -> Scan:
-    """Read a scan.
+    """Read a scan; what it is follows from its content, not from its name.
 
     Parameters
     ----------
     path
-        A NIfTI file, with or without a BIDS sidecar.
+        A NIfTI file, with or without a BIDS sidecar, or DICOM: one file, a folder or a zip
+        archive.
     volume
-        Which volume of a 4-D file, counted from 0; None takes the first and says so.
+        Which volume of a 4-D file or series, counted from 0; None takes the first and says so.
     parameters
         What the user states; the file's own values are then not looked at.
+    series
+        Which scan of several in a DICOM folder or archive; see `crl_core.io.dicom.Series.key`.
+        None takes the only one that can be used.
 
     Returns
     -------
@@ -47,9 +53,29 @@ def load(
     Raises
     ------
     InputError
-        When the image or its sidecar cannot be used; see `crl_core.io.nifti.read`.
+        When the image or its sidecar cannot be used; see `crl_core.io.nifti.read` and
+        `crl_core.io.dicom`. When DICOM holds several scans and `series` names none of them.
     """
+    path = Path(path)
+    if holds_dicom(path):
+        from crl_core.io import dicom
+
+        chosen = dicom.choose_series(dicom.find_series(path), series, path)
+        return dicom.read_series(chosen, volume=volume, parameters=parameters)
+    if series is not None:
+        raise InputError(
+            "is no DICOM, so it holds no series to choose", path=path, remedy="Leave --series out"
+        )
     return ImageFile.read(path, volume).scan(parameters)
+
+
+def holds_dicom(path: Path) -> bool:
+    """Return whether `path` is to be read as DICOM; every folder is."""
+    if path.is_dir():
+        return True
+    from crl_core.io.dicom.series import is_dicom
+
+    return is_dicom(path)
 
 
 def save(

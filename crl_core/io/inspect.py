@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nibabel import orientations
 
-from crl_core.io import ImageFile
+from crl_core.errors import InputError
+from crl_core.io import ImageFile, holds_dicom
+from crl_core.io.timing import Timing
 from crl_core.scan import Scan
+
+if TYPE_CHECKING:
+    from crl_core.io.dicom import Series
 
 CHECKPOINT_ENDINGS = (".safetensors", ".pth", ".pt")
 
 KEYS = {"tr": "repetition_time_ms", "te": "echo_time_ms", "ti": "inversion_time_ms"}
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(path: str | Path, series: str | None = None) -> dict[str, Any]:
     """Describe a scan or a checkpoint in plain values that JSON can hold.
 
     Parameters
     ----------
     path
-        A NIfTI image, a checkpoint, or the card of a checkpoint.
+        A NIfTI image, DICOM (a file, a folder or a zip archive), a checkpoint, or the card
+        of a checkpoint.
+    series
+        Which scan of several in DICOM; None describes the only usable one, or lists them all.
 
     Returns
     -------
     dict
-        ``kind`` is ``"scan"`` or ``"checkpoint"``. A scan has ``repetition_time_ms``,
-        ``echo_time_ms`` and ``inversion_time_ms``, each with ``_origin`` and ``_certainty``
-        beside it, all null where unknown; an inversion time of 0 means no inversion.
+        ``kind`` is ``"scan"``, ``"dicom"`` or ``"checkpoint"``. A scan has
+        ``repetition_time_ms``, ``echo_time_ms`` and ``inversion_time_ms``, each with
+        ``_origin`` and ``_certainty`` beside it, all null where unknown; an inversion time of
+        0 means no inversion. DICOM also has ``series``, a list with one entry for each scan
+        found; ``"dicom"`` is said where several can be used and none was named, and its own
+        times are null then.
 
     Raises
     ------
@@ -39,6 +50,12 @@ def describe(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if path.is_file() and path.name.lower().endswith((*CHECKPOINT_ENDINGS, ".json")):
         return describe_checkpoint(path)
+    if holds_dicom(path):
+        return describe_dicom(path, series)
+    if series is not None:
+        raise InputError(
+            "is no DICOM, so it holds no series to choose", path=path, remedy="Leave --series out"
+        )
     return describe_scan(path)
 
 
@@ -71,12 +88,76 @@ def describe_scan(path: Path) -> dict[str, Any]:
         "intensity_range": [float(np.min(scan.data)), float(np.max(scan.data))],
         "synthetic": file.synthetic,
     }
+    return found | _times(timing) | {"note": scan.note}
+
+
+def describe_dicom(path: Path, wanted: str | None = None) -> dict[str, Any]:
+    """Describe what DICOM holds; of a single scan the voxels are read too."""
+    from crl_core.io.dicom import choose_series, find_series, read_series
+
+    listed = find_series(path)
+    found: dict[str, Any] = {"kind": "dicom", "path": str(path), "format": "DICOM"}
+    if wanted is None and sum(not series.refusal for series in listed) > 1:
+        entries = [
+            _summary(series) | _times(series.timing) | _sequence(series) for series in listed
+        ]
+        return found | _times(Timing()) | {"series": entries}
+    chosen = choose_series(listed, wanted, path)
+    scan = read_series(chosen)
+    found |= {
+        "kind": "scan",
+        "key": chosen.key,
+        "name": scan.name,
+        "shape": list(scan.shape),
+        "volumes": chosen.volumes,
+        "voxel_size_mm": [round(size, 6) for size in scan.voxel_size],
+        "orientation": _orientation(scan),
+        "plane": chosen.plane,
+        "slices": scan.n_slices,
+        "slice_axis": "xyz"[scan.slice_axis],
+        "intensity_range": [float(np.min(scan.data)), float(np.max(scan.data))],
+        "synthetic": scan.synthetic,
+    }
+    found |= _times(chosen.timing) | _sequence(chosen)
+    return found | {"note": scan.note, "series": [_summary(series) for series in listed]}
+
+
+def _summary(series: Series) -> dict[str, Any]:
+    """What tells a scan from the others in a list."""
+    return {
+        "key": series.key,
+        "number": series.number,
+        "description": series.description,
+        "shape": list(series.shape),
+        "volumes": series.volumes,
+        "voxel_size_mm": [round(size, 6) for size in series.voxel_size],
+        "plane": series.plane,
+        "refusal": series.refusal,
+        "remedy": series.remedy,
+    }
+
+
+def _sequence(series: Series) -> dict[str, Any]:
+    """What was acquired, besides TR, TE and TI; null where the header does not say."""
+    extras = series.timing.extras
+    return {
+        "sequence_type": series.kind,
+        "fast_spin_echo": series.fast_spin_echo,
+        "echo_train_length": extras.get("echo_train_length"),
+        "echo_spacing_ms": extras.get("echo_spacing"),
+        "fat_suppression": extras.get("fat_suppression"),
+        "field_strength_t": extras.get("field_strength"),
+        "manufacturer": series.manufacturer,
+    }
+
+
+def _times(timing: Timing) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, key in KEYS.items():
         origin = timing.origins.get(name)
         found[key] = timing.values.get(name)
         found[f"{key}_origin"] = None if origin is None else origin.where
         found[f"{key}_certainty"] = None if origin is None else origin.certainty
-    found["note"] = scan.note
     return found
 
 

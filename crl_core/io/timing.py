@@ -37,7 +37,7 @@ _MS_PER_UNIT = {8: 1000.0, 16: 1.0, 24: 0.001}
 CERTAINTY_FIELD = "CRLParameterCertainty"
 """Our own sidecar field: how a value is known, where it is not simply stated."""
 
-_INVERSION_WORDS = re.compile(r"flair|stir|tirm|(?<![a-z])(?:ps)?ir(?![a-z])|inversion|mp2?rage")
+INVERSION_WORDS = re.compile(r"flair|stir|tirm|(?<![a-z])(?:ps)?ir(?![a-z])|inversion|mp2?rage")
 _HEADER_VALUE = re.compile(
     r"(?<![A-Za-z])(TR|TE|TI)\s*=\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*(ms|s)?(?![A-Za-z])",
     re.IGNORECASE,
@@ -265,7 +265,7 @@ def _no_inversion(sidecar: Mapping[str, Any], path: Path, where: str) -> Origin 
     kinds = set(re.split(r"[^A-Za-z]+", str(listed).upper())) if listed else set()
     words = [path.name, *(str(sidecar.get(k, "")) for k in ("ProtocolName", "SeriesDescription"))]
     # "_" and digits end a word here, so that acq-ir2 and T1_IR read as IR.
-    if "IR" in kinds or any(_INVERSION_WORDS.search(w.lower()) for w in words):
+    if "IR" in kinds or any(INVERSION_WORDS.search(w.lower()) for w in words):
         return None
     if "SE" in kinds:
         return Origin(f"{where}: spin echo without inversion")

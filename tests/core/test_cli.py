@@ -137,7 +137,7 @@ def test_traceback_only_with_debug(tmp_path: Path) -> None:
 def test_a_bug_is_one_line_as_well(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], source: Path
 ) -> None:
-    def broken(path: Path) -> None:
+    def broken(*_: object) -> None:
         raise KeyError("oops\nsecond line")
 
     monkeypatch.setattr("crl_core.io.inspect.describe", broken)

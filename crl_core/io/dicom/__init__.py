@@ -1,1 +1,11 @@
-"""DICOM in: folders, single files and zip archives, sorted into series that open as scans."""
+"""DICOM in: folders, single files and zip archives, sorted into series that open as scans.
+
+The way of a file: `files` finds it, `headers` reads its header, `frames` makes slices of it,
+`grouping` and `geometry` sort slices into volumes or say why they are none, `sequences` and
+`timing` tell what was acquired, `pixels` and `codecs` read the voxels.
+"""
+
+from crl_core.io.dicom.reading import read_series, thumbnail
+from crl_core.io.dicom.series import Series, choose_series, find_series, is_dicom
+
+__all__ = ["Series", "choose_series", "find_series", "is_dicom", "read_series", "thumbnail"]

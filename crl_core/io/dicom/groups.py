@@ -1,0 +1,118 @@
+"""One frame's view of a header: which element speaks for it, and where it stands.
+
+A classic object says everything at the top level. An enhanced object says it in functional
+groups, per frame or shared by all; converted objects keep classic elements in sequences of
+"unassigned" attributes, and Philips keeps a classic header of each frame in a private sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from crl_core.io.dicom import values
+from crl_core.io.dicom.headers import Header
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_PHILIPS_FRAME = (
+    (0x2005, "Philips MR Imaging DD 005", 0x0E),
+    (0x2005, "Philips MR Imaging DD 005", 0x0F),
+)
+_UNASSIGNED = (
+    "UnassignedPerFrameConvertedAttributesSequence",
+    "UnassignedSharedConvertedAttributesSequence",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameView:
+    """Where to look for what concerns one frame, the closest place first.
+
+    Parameters
+    ----------
+    top
+        The dataset.
+    shared, own
+        Items of the shared and of the frame's own functional groups, where there are any.
+    """
+
+    top: Dataset
+    shared: Dataset | None = None
+    own: Dataset | None = None
+
+    def macro(self, name: str) -> Iterator[Dataset]:
+        """Yield the items of a functional group that apply: own, shared, at the top."""
+        for place in (self.own, self.shared, self.top):
+            item = values.first_item(place, name)
+            if item is not None:
+                yield item
+
+    @cached_property
+    def classic(self) -> tuple[tuple[Dataset, str], ...]:
+        """Places that hold elements as a classic object does, and what to call them."""
+        places: list[tuple[Dataset, str]] = []
+        for name in _UNASSIGNED:
+            for place in (self.own, self.shared):
+                item = values.first_item(place, name)
+                if item is not None:
+                    places.append((item, "converted attributes, "))
+        for place in (self.own, self.shared):
+            for group, creator, element in _PHILIPS_FRAME:
+                for tag in values.private(place, group, creator, element) if place else ():
+                    item = values.first_item(place, tag)
+                    if item is not None:
+                        places.append((item, "Philips private frame header, "))
+        places.append((self.top, ""))
+        return tuple(places)
+
+    def number(self, name: str, macro: str = "") -> tuple[float, str] | None:
+        """Return a finite number and where it was read, or None."""
+        for dataset, where in self.places(name, macro):
+            found = values.number(dataset, name)
+            if found is not None:
+                return found, where
+        return None
+
+    def texts(self, name: str, macro: str = "") -> list[str]:
+        """Return the values of a text element from the first place that has some."""
+        for dataset, _ in self.places(name, macro):
+            found = values.texts(dataset, name)
+            if any(found):
+                return found
+        return []
+
+    def text(self, name: str, macro: str = "") -> str:
+        """Return the first value of a text element, or ``""``."""
+        return next(iter(self.texts(name, macro)), "")
+
+    def finite(self, name: str, count: int, macro: str = "") -> tuple[float, ...] | None:
+        """Return exactly `count` finite numbers, or None."""
+        for dataset, _ in self.places(name, macro):
+            found = values.finite(dataset, name, count)
+            if found is not None:
+                return found
+        return None
+
+    def places(self, name: str, macro: str = "") -> Iterator[tuple[Dataset, str]]:
+        """Yield each dataset that holds an element, and the words for that place."""
+        if macro:
+            for item in self.macro(macro):
+                if values.has(item, name):
+                    yield item, f"DICOM functional group {macro}, {name}"
+        for dataset, words in self.classic:
+            if values.has(dataset, name):
+                yield dataset, f"DICOM {words}{values.label(name)}"
+
+
+def views(header: Header) -> list[FrameView]:
+    """Return one view per frame; a classic object has one."""
+    dataset = header.dataset
+    own = values.items(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = values.first_item(dataset, "SharedFunctionalGroupsSequence")
+    if not own:
+        return [FrameView(dataset, shared)]
+    return [FrameView(dataset, shared, item) for item in own]

@@ -1,0 +1,260 @@
+"""What a header says of the pulse sequence: its kind, its echo train, what else is known.
+
+The closest words win: attributes of enhanced objects, then the names vendors give their
+sequences, then the coarse classic attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crl_core.io.dicom import csa, values
+from crl_core.io.dicom.groups import FrameView
+from crl_core.io.dicom.timing import MODIFIER_GROUP, TIMING_GROUP, Stated, Times
+from crl_core.io.timing import INVERSION_WORDS, Timing
+from crl_core.scan import Origin
+
+_FAST = re.compile(
+    r"tse|(?<![a-z])(?:fr)?fse|fse|tir|spc|haste|h2d|rare|cube|vista|vti|blade|propeller|space"
+)
+_GRADIENT = re.compile(
+    r"tfl|(?<![a-z])fl[23]d|flash|ffe|tfe|spgr|gre(?![a-z])|mprage|vibe|bravo|fiesta|trufi|fisp|merge"
+)
+_PLANAR = re.compile(r"ep2d|ep_|epi(?![a-z])|epfid|epse|dwi?epi")
+_PREPARED = re.compile(r"tfl|mprage|mp2rage|bravo|(?<![a-z])tfe")
+"""Gradient echo sequences that usually begin with an inversion."""
+
+_GYROMAGNETIC = 42.577
+"""Protons, MHz per tesla."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """What is known of the pulse sequence.
+
+    Parameters
+    ----------
+    kind
+        ``"fast spin echo"``, ``"inversion recovery fast spin echo"``, ``"spin echo"``,
+        ``"inversion recovery"``, ``"gradient echo"``, ``"echo planar"`` or ``"unknown"``.
+    fast_spin_echo
+        None where the header does not say.
+    timing
+        TR, TE and TI with origins, and the further fields of `SequenceParameters`.
+    """
+
+    kind: str
+    fast_spin_echo: bool | None
+    timing: Timing
+
+
+def describe(
+    view: FrameView, times: Times, description: str, echoes: int, echo_index: int
+) -> Sequence:
+    """Work out the sequence of one part of a series.
+
+    Parameters
+    ----------
+    view
+        Header of one of its frames.
+    times
+        TR, TE and TI of the whole part.
+    description
+        Words of the protocol.
+    echoes, echo_index
+        How many echo times the series has, and which one this is, counted from 0.
+    """
+    evidence = _Evidence.read(view, description)
+    protocol = csa.protocol(view.top)
+    timing = Timing()
+    for name, stated in (("tr", times.tr), ("te", times.te), ("ti", times.ti)):
+        stated = stated or _fallback(name, view, protocol, times, echo_index)
+        if stated is not None:
+            timing.add(name, stated.value, Origin(stated.where))
+    inverted = timing.values.get("ti", 0.0) > 0 or evidence.inverted is True
+    kind, fast = _classify(evidence, inverted, echoes)
+    if "ti" not in timing.values:
+        origin = _no_inversion(evidence, times, kind)
+        if origin is not None:
+            timing.add("ti", 0.0, origin)
+    timing.extras.update(_extras(view, evidence, protocol, fast))
+    return Sequence(kind, fast, timing)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    scanning: frozenset[str]
+    variant: frozenset[str]
+    options: tuple[str, ...]
+    names: str
+    echo_type: str
+    planar: bool
+    train: int | None
+    several_echoes: bool
+    inverted: bool | None
+    description: str
+
+    @classmethod
+    def read(cls, view: FrameView, description: str) -> _Evidence:
+        names = [
+            *view.texts("PulseSequenceName"),
+            *view.texts("SequenceName"),
+            *_private_names(view),
+        ]
+        recovery = view.text("InversionRecovery", MODIFIER_GROUP)
+        train = view.number("RFEchoTrainLength", TIMING_GROUP)
+        if train is None or train[0] <= 1:  # some write 1 here and the train over there
+            train = view.number("EchoTrainLength", TIMING_GROUP) or train
+        return cls(
+            scanning=frozenset(view.texts("ScanningSequence")),
+            variant=frozenset(view.texts("SequenceVariant")),
+            options=tuple(view.texts("ScanOptions")),
+            names=" ".join(names).lower(),
+            echo_type=view.text("EchoPulseSequence"),
+            planar=view.text("EchoPlanarPulseSequence") == "YES",
+            train=int(train[0]) if train and 0 < train[0] < 2000 else None,
+            several_echoes=view.text("MultipleSpinEcho") == "YES",
+            inverted={"YES": True, "NO": False}.get(recovery),
+            description=description.lower(),
+        )
+
+
+def _private_names(view: FrameView) -> list[str]:
+    found = []
+    places = (
+        (0x0019, "GEMS_ACQU_01", 0x9C),
+        (0x0019, "GEMS_ACQU_01", 0x9E),
+        (0x2001, "Philips Imaging DD 001", 0x20),
+    )
+    for group, creator, element in places:
+        found += [
+            values.text(view.top, tag) for tag in values.private(view.top, group, creator, element)
+        ]
+    for item in view.macro("MRImageFrameTypeSequence"):
+        for version in ("01", "02", "03", "04", "05"):
+            creator = f"SIEMENS MR SDI {version}"
+            found += [values.text(item, tag) for tag in values.private(item, 0x0021, creator, 0x77)]
+    return found
+
+
+def _classify(evidence: _Evidence, inverted: bool, echoes: int) -> tuple[str, bool | None]:
+    scanning, names = evidence.scanning, evidence.names
+    if evidence.planar or "EP" in scanning or _PLANAR.search(names):
+        return "echo planar", False
+    gradient = evidence.echo_type == "GRADIENT" or ("GR" in scanning and "SE" not in scanning)
+    spin = evidence.echo_type == "SPIN" or "SE" in scanning or (scanning and scanning <= {"IR"})
+    if _FAST.search(names) and not _GRADIENT.search(names):
+        fast: bool | None = True
+    elif gradient or _GRADIENT.search(names):
+        return "gradient echo", False
+    elif not spin:
+        return "unknown", None
+    else:
+        fast = _train_says(evidence, echoes)
+    if fast:
+        return ("inversion recovery " if inverted else "") + "fast spin echo", True
+    return "inversion recovery" if inverted else "spin echo", fast
+
+
+def _train_says(evidence: _Evidence, echoes: int) -> bool | None:
+    """Tell from the echo train; as many echoes as images with own TE are no fast spin echo."""
+    if evidence.several_echoes and (evidence.train or 1) <= echoes:
+        return False
+    if evidence.train is not None and evidence.train > echoes:
+        return True
+    if "SK" in evidence.variant:
+        return True
+    return False if evidence.train is not None else None
+
+
+def _no_inversion(evidence: _Evidence, times: Times, kind: str) -> Origin | None:
+    """Say why a scan without an inversion time has none, or None where it may have one."""
+    if times.inversions > 1 or evidence.inverted or "IR" in evidence.scanning:
+        return None
+    if evidence.inverted is False:
+        return Origin(f"DICOM functional group {MODIFIER_GROUP}, InversionRecovery NO")
+    words = (evidence.description, evidence.names.replace("*", " "))
+    if any(INVERSION_WORDS.search(text) for text in words) or _PREPARED.search(evidence.names):
+        return None
+    if times.ti_is_zero:
+        return Origin(f"{times.ti_is_zero} of 0")
+    if "SE" in evidence.scanning:
+        return Origin(f"DICOM {values.label('ScanningSequence')}: spin echo without inversion")
+    return Origin("no inversion time in the header, taken as no inversion", "nominal")
+
+
+def _fallback(
+    name: str, view: FrameView, protocol: Mapping[str, str], times: Times, echo_index: int
+) -> Stated | None:
+    """Look where vendors keep a time besides the standard element."""
+    philips = {
+        "tr": (0x2005, "Philips MR Imaging DD 001", 0x30, "FL"),
+        "te": (0x2001, "Philips Imaging DD 001", 0x25, "SH"),
+        "ti": (0x2001, "Philips Imaging DD 001", 0x84, "DS"),
+    }
+    group, creator, element, kind = philips[name]
+    for tag in values.private(view.top, group, creator, element):
+        found = values.numbers(view.top, tag, kind)
+        if len(found) and times.credible(name, found[0]) and (name != "te" or len(found) == 1):
+            return Stated(found[0], f"DICOM private {values.label(tag)}, {creator}")
+    if name == "ti" and protocol.get("sPrepPulses.ucInversion", "4").split()[0] in ("4", "0x4"):
+        return None
+    key = {"tr": "alTR[0]", "te": f"alTE[{echo_index}]", "ti": "alTI[0]"}[name]
+    try:
+        value = float(f"{float(protocol.get(key, '')) / 1000.0:.12g}")
+    except ValueError:
+        return None
+    if not times.credible(name, value):
+        return None
+    return Stated(value, f"Siemens protocol in the DICOM header, {key}")
+
+
+def _extras(
+    view: FrameView, evidence: _Evidence, protocol: Mapping[str, str], fast: bool | None
+) -> dict[str, Any]:
+    extras: dict[str, Any] = {}
+    if fast and evidence.train is not None and evidence.train > 1:
+        extras["echo_train_length"] = evidence.train
+    spacing = protocol.get("sFastImaging.lEchoSpacing", "")
+    if fast and spacing.isdigit() and 0 < int(spacing) < 1_000_000:
+        extras["echo_spacing"] = float(f"{int(spacing) / 1000.0:.12g}")
+    tesla = _field_strength(view)
+    if tesla is not None:
+        extras["field_strength"] = tesla
+    suppressed = _fat_suppression(view, evidence)
+    if suppressed is not None:
+        extras["fat_suppression"] = suppressed
+    return extras
+
+
+def _field_strength(view: FrameView) -> float | None:
+    stated = view.number("MagneticFieldStrength")
+    if stated is not None and 0 < stated[0] < 30:
+        return stated[0]
+    if stated is not None and 1000 <= stated[0] < 300_000:
+        return stated[0] / 10_000.0  # gauss, as older scanners of GE wrote it
+    for tag in values.private(view.top, 0x2001, "Philips Imaging DD 001", 0x85):
+        found = values.number(view.top, tag, "DS")
+        if found is not None and 0 < found < 30:
+            return found
+    frequency = view.number("TransmitterFrequency", "MRImagingModifierSequence") or view.number(
+        "ImagingFrequency"
+    )
+    if frequency is not None and 0.1 < frequency[0] < 1000:
+        return round(frequency[0] / _GYROMAGNETIC, 3 if frequency[0] < 10 else 1)
+    return None
+
+
+def _fat_suppression(view: FrameView, evidence: _Evidence) -> bool | None:
+    selected = view.text("SpectrallySelectedSuppression", MODIFIER_GROUP)
+    if selected:
+        return "FAT" in selected
+    if view.text("SpectrallySelectedExcitation", MODIFIER_GROUP) == "WATER":
+        return True
+    words = {word.upper() for word in evidence.options}
+    if words & {"FS", "WE", "FAT_SAT", "FATSAT", "SPIR", "SPAIR"}:
+        return True
+    return False if words - {""} else None
