@@ -220,7 +220,7 @@ def dataset_sentence(name: str, people: int) -> str:
     """Say what is to be chosen in a BIDS dataset."""
     if people == 1:
         return f"{name} is a BIDS dataset of one person."
-    return f"{name} is a BIDS dataset. Choose one of {people} visits, then scans."
+    return f"{name} is a BIDS dataset of {people} visits. Choose one, then its scans."
 
 
 def no_series(path: Path, missing: Sequence[str], there: Sequence[str]) -> str:

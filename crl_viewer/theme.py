@@ -239,11 +239,12 @@ def _qt_palette(p: Palette) -> QPalette:
 
 
 def _style_sheet(p: Palette) -> str:
-    """Return rules for tool buttons, push buttons and combo boxes; Fusion draws the rest."""
+    """Return rules for buttons, fields, lists and scroll bars; Fusion draws the rest."""
     c = {
         "text": p.text.name(), "text2": p.text2.name(), "text3": p.text3.name(),
         "control": p.control.name(), "hover": p.hover.name(), "line": p.line.name(),
         "accent": p.accent.name(), "on_accent": p.on_accent.name(), "panel": p.panel.name(),
+        "thumb": _dimmed(p.text3, p.panel, 0.5).name(),
     }  # fmt: skip
     return """
 QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 4px; color: {text2};
@@ -266,6 +267,20 @@ QComboBox {{ border: 1px solid transparent; border-radius: 4px; padding: 3px 8px
   min-height: 16px; background: {control}; color: {text}; }}
 QComboBox:hover {{ background: {hover}; }}
 QComboBox:focus {{ border-color: {accent}; }}
+QLineEdit[field="true"] {{ border: 1px solid transparent; border-radius: 4px; padding: 3px 8px;
+  background: {control}; color: {text}; }}
+QLineEdit[field="true"]:focus {{ border-color: {accent}; }}
+QListWidget {{ background: transparent; color: {text2}; outline: none; }}
+QListWidget::item {{ border: 1px solid transparent; border-radius: 4px; padding-left: 8px; }}
+QListWidget::item:hover {{ background: {hover}; }}
+QListWidget::item:selected {{ background: {control}; color: {text}; }}
+QListWidget::item:selected:focus {{ border-color: {accent}; }}
+QScrollBar:vertical {{ width: 12px; background: transparent; margin: 0; }}
+QScrollBar::handle:vertical {{ background: {thumb}; border-radius: 3px; margin: 0 3px;
+  min-height: 32px; }}
+QScrollBar::handle:vertical:hover {{ background: {text3}; }}
+QScrollBar::add-line:vertical, QScrollBar::sub-line:vertical {{ height: 0; }}
+QScrollBar::add-page:vertical, QScrollBar::sub-page:vertical {{ background: transparent; }}
 QToolTip {{ border: 1px solid {line}; padding: 4px 6px; background: {control}; color: {text}; }}
 QMenuBar {{ background: {panel}; }}
 """.format(**c)

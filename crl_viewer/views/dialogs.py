@@ -103,7 +103,6 @@ class ScanQuestion(Sheet):
         self.volume = QComboBox()
         if parameters:
             self._add_parameters(grid)
-            self._fill_in(known)
         if volumes > 1:
             self._add_volumes(grid, volumes)
             self.volume.setCurrentIndex(volume)
@@ -111,6 +110,8 @@ class ScanQuestion(Sheet):
         self.refusal = words("", 11, 400, bad=True)
         self.body.addWidget(self.refusal)
         self._add_buttons()
+        if parameters:
+            self._fill_in(known)
 
     def _add_parameters(self, grid: QGridLayout) -> None:
         self.preset.addItem("Type them, or take a usual setting")
@@ -122,6 +123,7 @@ class ScanQuestion(Sheet):
         for row, (key, field) in enumerate(self.fields.items(), start=1):
             field.setPlaceholderText(hints[key])
             field.setFixedWidth(160)
+            field.setProperty("field", True)
             field.setAccessibleName(f"{key.upper()} in milliseconds")
             field.returnPressed.connect(self._accept)
             grid.addWidget(words(f"{key.upper()}  ms", 12, 600), row, 0)

@@ -24,14 +24,14 @@ from crl_viewer import theme
 from crl_viewer.state.offers import Offer, ticked_line
 from crl_viewer.views.dialogs import Sheet
 from crl_viewer.views.segments import Chip, Words
-from crl_viewer.views.series_list import HEAD, ROW, Heads, SeriesModel, SeriesView
+from crl_viewer.views.series_list import ROW, Heads, SeriesModel, SeriesView
 
 MINIMUM = QSize(720, 420)
 _TO_THE_LIST = (
     Qt.Key.Key_Down, Qt.Key.Key_Up, Qt.Key.Key_PageDown, Qt.Key.Key_PageUp,
 )  # fmt: skip
-_BESIDE_LIST = 24 + 24 + 24 + 8 + 24 + 12 + HEAD + 64
-"""Height of everything but the rows."""
+PEOPLE_ROWS = 6
+"""A dataset may hold a person with more scans than the first; so many rows find room."""
 
 
 class SeriesDialog(Sheet):
@@ -84,10 +84,8 @@ class SeriesDialog(Sheet):
         first = next((r for r in range(self.model.rowCount()) if self.model.is_ticked(r)), 0)
         self.list.setCurrentIndex(self.model.index(first))
         if self._fits:
-            # Only now it is known how many rows there are; few need no tall window.
             self._fits = False
-            wanted = _BESIDE_LIST + round(len(offers) * ROW * max(1.0, theme.text_scale()))
-            self.resize(self.width(), min(self.height(), max(wanted, MINIMUM.height())))
+            self._shrink_to(max(len(offers), PEOPLE_ROWS if self.people.count() else 0))
         if self.focusWidget() is not self.people:
             self.list.setFocus()
 
@@ -100,6 +98,15 @@ class SeriesDialog(Sheet):
     def set_picture(self, number: int, picture: FloatArray | None) -> None:
         """Give an offer its picture, 0 to 1; None says that there is none."""
         self.model.set_picture(number, picture)
+
+    def _shrink_to(self, rows: int) -> None:
+        """Take away the height that so many rows do not need."""
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
+        beside = self.height() - self.list.height()
+        wanted = beside + round(rows * ROW * max(1.0, theme.text_scale())) + 2
+        self.resize(self.width(), min(self.height(), max(wanted, MINIMUM.height())))
 
     def fit_into(self, window: QSize, last: tuple[int, int] | None) -> None:
         """Take the size it was last left at, or one that suits the window behind it."""
@@ -130,6 +137,7 @@ class SeriesDialog(Sheet):
         self.filter.setClearButtonEnabled(True)
         self.filter.setAccessibleName("Filter")
         self.filter.setFixedWidth(320)
+        self.filter.setProperty("field", True)
         tools = QHBoxLayout()
         tools.setSpacing(8)
         tools.addWidget(self.filter)

@@ -23,6 +23,7 @@ from PySide6.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPaintEvent,
     QPen,
 )
@@ -56,6 +57,9 @@ HEAD = 28
 NARROW = 700
 """Narrower lists leave the plane to the tooltip, pixels."""
 
+_DARK = 0.12
+"""Values below this are the air around the head."""
+
 _PAD = 12
 _CHECK = 16
 _LEFT = 2 * _PAD + _CHECK
@@ -72,10 +76,22 @@ class Picture:
     """A small grey picture; keeps the pixels that Qt borrows."""
 
     def __init__(self, values: FloatArray) -> None:
+        values = _fitted_to_head(values)
         grey = np.clip(np.nan_to_num(values), 0.0, 1.0) * 255
         self._pixels = np.ascontiguousarray(grey.astype(np.uint8))
         rows, cols = self._pixels.shape
         self.image = QImage(self._pixels.data, cols, rows, cols, QImage.Format.Format_Grayscale8)
+
+
+def _fitted_to_head(values: FloatArray) -> FloatArray:
+    """Cut away the dark rim, so that the head fills the little room there is."""
+    lit = values > _DARK
+    rows, cols = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    if not len(rows) or not len(cols):
+        return values
+    top, bottom = max(rows[0] - 2, 0), rows[-1] + 3
+    left, right = max(cols[0] - 2, 0), cols[-1] + 3
+    return values[top:bottom, left:right]
 
 
 class SeriesModel(QAbstractListModel):
@@ -307,8 +323,7 @@ def _second_line(
     if offer.fast_spin_echo:
         left += _badge(painter, left, middle, "Fast spin echo") + 8
     words = [kind_text(offer)]
-    if offer.series:
-        words.append(f"series {offer.series}")
+    words.append(_series_word(offer))
     text = "  ·  ".join(filter(None, words))
     _write(painter, (left, right), middle, text, 11, 400, p.text2)
 
@@ -320,8 +335,14 @@ def _reason(painter: QPainter, columns: Columns, middle: float, offer: Offer) ->
     painter.drawPixmap(QPoint(round(left), round(middle - 7)), mark)
     end = columns.plane[1] if columns.plane is not None else columns.grid[1]
     reason = offer.refusal[:1].upper() + offer.refusal[1:].rstrip(".") + "."
-    series = f"Series {offer.series}: " if offer.series else ""
-    _write(painter, (left + 20, end), middle, series + reason, 11, 400, p.text2)
+    text = "  ·  ".join(filter(None, (reason, _series_word(offer))))
+    _write(painter, (left + 20, end), middle, text, 11, 400, p.text2)
+
+
+def _series_word(offer: Offer) -> str:
+    """Return the number of the series, unless the title is nothing else."""
+    word = f"series {offer.series}" if offer.series else ""
+    return "" if word == offer.title.lower() else word
 
 
 def _badge(painter: QPainter, left: float, middle: float, word: str) -> float:
@@ -351,6 +372,9 @@ def _tick(painter: QPainter, left: float, middle: float, on: bool) -> None:
 
 
 def _put_picture(painter: QPainter, frame: QRectF, image: QImage) -> None:
+    around = QPainterPath()
+    around.addRoundedRect(frame, 3, 3)
+    painter.setClipPath(around)
     scale = min(frame.width() / image.width(), frame.height() / image.height())
     box = QRectF(0, 0, image.width() * scale, image.height() * scale)
     box.moveCenter(frame.center())
@@ -358,6 +382,7 @@ def _put_picture(painter: QPainter, frame: QRectF, image: QImage) -> None:
     size = (box.size() * ratio).toSize().expandedTo(QSize(1, 1))
     mode = Qt.TransformationMode.SmoothTransformation
     painter.drawImage(box, image.scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode))
+    painter.setClipping(False)
 
 
 def _write(

@@ -1,6 +1,7 @@
 """Finds what can be opened in files, folders, zip archives and BIDS datasets, from headers alone.
 
-Everything here runs off the GUI thread and imports what reads DICOM only when it is needed.
+Everything here runs off the GUI thread. What reads DICOM is imported with this module, before
+there are threads: two of them that import one package at once may find half of it.
 """
 
 from __future__ import annotations
@@ -8,31 +9,31 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import ndimage
 
 from crl_core.errors import Cancelled, CRLError, InputError
 from crl_core.geometry import SlicePlane
-from crl_core.io import ImageFile, nifti
+from crl_core.io import ImageFile, dicom, nifti
 from crl_core.io.bids import SubjectFiles, find_subjects, read_sidecar, scan_name
 from crl_core.io.image_file import SYNTHETIC_FIELD
 from crl_core.io.timing import Timing, read_timing
 from crl_core.scan import FloatArray, Scan
 from crl_viewer.state.offers import Offer, Opened
 
-if TYPE_CHECKING:
-    from crl_core.io.dicom import Series
-
 MAX_LISTED = 400
 """So many NIfTI images of one folder are listed; nobody chooses among more."""
 
 PICTURE = 96
 """Longer side of a small picture, pixels."""
+
+_NO_NIFTI = "is not a NIfTI image"
+"""How `crl_core.io.nifti` refuses a file of another kind."""
 
 _MAX_PICTURE_BYTES = 96 * 2**20
 """Larger files are listed without a picture: reading them all would take too long."""
@@ -146,10 +147,8 @@ def _places(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
 
 
 def _is_dicom_file(path: Path) -> bool:
-    from crl_core.io.dicom import is_dicom
-
     plain = path.is_file() and not nifti.is_nifti_name(path) and not _is_archive(path)
-    return plain and is_dicom(path)
+    return plain and dicom.is_dicom(path)
 
 
 def _is_archive(path: Path) -> bool:
@@ -175,7 +174,14 @@ def _offers_of(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
         return _folder_offers(path, watcher)
     if len(place) > 1 or _is_archive(path) or _is_dicom_file(path):
         return _dicom_offers(place, watcher)
-    return [_nifti_offer(path)]
+    offer = _nifti_offer(path)
+    if offer.refusal == _NO_NIFTI and not nifti.is_nifti_name(path):
+        raise InputError(
+            "holds neither NIfTI nor DICOM images",
+            path=path,
+            remedy="Open a scan, a zip archive or a folder",
+        )
+    return [offer]
 
 
 def _folder_offers(folder: Path, watcher: Watcher) -> list[Offer]:
@@ -207,16 +213,42 @@ def _nifti_files(folder: Path) -> Iterator[Path]:
 
 
 def _dicom_offers(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
-    from crl_core.io import dicom
-
-    target = place[0]
-    found = dicom.find_series(target, progress=watcher.progress, cancelled=watcher.cancelled)
+    path = place[0]
+    if len(place) > 1:
+        found = _look(path.parent, watcher, place)
+    elif path.is_file() and not _is_archive(path):
+        found = _series_around(path, watcher)
+    else:
+        found = _look(path, watcher)
     return [_series_offer(series) for series in found]
 
 
-def _series_offer(series: Series) -> Offer:
-    from crl_core.io import dicom
+def _look(path: Path, watcher: Watcher, files: Sequence[Path] | None = None) -> list[dicom.Series]:
+    return dicom.find_series(
+        path, files=files, progress=watcher.progress, cancelled=watcher.cancelled
+    )
 
+
+def _series_around(file: Path, watcher: Watcher) -> list[dicom.Series]:
+    """Return what one file holds, or where that is a single slice, the series it belongs to.
+
+    Only the files beside it are looked at.
+    """
+    alone = _look(file, watcher)
+    if len(alone) != 1 or alone[0].refusal or alone[0].shape[2] > 1:
+        return alone
+    beside = [path for path in sorted(file.parent.iterdir()) if _is_dicom_file(path)]
+    around = _look(file.parent, watcher, beside) if len(beside) > 1 else []
+    mine = [series for series in around if file in _files_of(series)]
+    return [replace(series, path=file) for series in mine] or alone
+
+
+def _files_of(series: dicom.Series) -> set[Path]:
+    """Return the files of a series that can be used; empty for any other."""
+    return {frame.instance.item.path for volume in series.frames for frame in volume}
+
+
+def _series_offer(series: dicom.Series) -> Offer:
     number = "" if series.number is None else str(series.number)
     return Offer(
         path=series.path,
@@ -238,9 +270,7 @@ def _series_offer(series: Series) -> Offer:
     )
 
 
-def _read_series(series: Series, volume: int | None = None) -> Opened:
-    from crl_core.io import dicom
-
+def _read_series(series: dicom.Series, volume: int | None = None) -> Opened:
     return Opened(
         scan=dicom.read_series(series, volume=volume),
         volumes=series.volumes,

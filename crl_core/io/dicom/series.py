@@ -119,6 +119,7 @@ def is_dicom(path: Path) -> bool:
 def find_series(
     path: Path,
     *,
+    files: Sequence[Path] | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Series]:
@@ -130,6 +131,8 @@ def find_series(
     ----------
     path
         Where to look.
+    files
+        Only these files of the folder `path` are looked at; None takes all of it.
     progress
         Called with how many of how many files have been looked at.
     cancelled
@@ -148,7 +151,7 @@ def find_series(
         When `cancelled` said so.
     """
     path = Path(path)
-    items = list_items(path)
+    items = [item for place in ([path] if files is None else files) for item in list_items(place)]
     frames: list[Frame] = []
     others: Counter[str] = Counter()
     with all_open(items), quietly():
