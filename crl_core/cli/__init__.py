@@ -15,8 +15,10 @@ from types import TracebackType
 import typer
 
 from crl_core import __version__
+from crl_core.cli.checking import check
 from crl_core.cli.evaluating import evaluate
 from crl_core.cli.inspecting import inspect
+from crl_core.cli.mending import mend
 from crl_core.cli.simulating import simulate
 from crl_core.cli.synthesising import synth
 from crl_core.cli.training import train
@@ -30,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (synth, inspect, simulate, train, evaluate):
+for command in (synth, inspect, simulate, check, mend, train, evaluate):
     app.command()(command)
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from crl_core.doctor.check import check_dataset
+from crl_core.doctor.check import check_dataset, is_prepared
 from crl_core.doctor.findings import Finding, Mend, Report, ScanRow, Value
 
-__all__ = ["Finding", "Mend", "Report", "ScanRow", "Value", "check_dataset"]
+__all__ = ["Finding", "Mend", "Report", "ScanRow", "Value", "check_dataset", "is_prepared"]

@@ -72,16 +72,13 @@ def _usable(scans: Sequence[Dossier], log: Log) -> None:
     counts = {scan.subject: 0 for scan in scans}
     for scan in scans:
         counts[scan.subject] += usable(scan)
-    few = [subject for subject, count in counts.items() if count < 2]
-    for subject in few:
-        scan = "scan" if counts[subject] == 1 else "scans"
-        log.add(
-            "warning",
-            "too-few",
-            f"{counts[subject]} usable {scan}; training needs two of a subject",
-            subject=subject,
-        )
-    if len(few) == len(counts):
+    for subject, count in counts.items():
+        if count < 2:
+            words = "1 usable scan" if count == 1 else "no usable scan"
+            log.add(
+                "warning", "too-few", f"{words}; training needs two of a subject", subject=subject
+            )
+    if max(counts.values()) < 2:
         log.add("error", "nothing-usable", "no subject has two usable scans")
 
 

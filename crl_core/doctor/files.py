@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -194,8 +192,3 @@ class Log:
     def of(self, file: str) -> list[Finding]:
         """Return the errors and warnings about one file."""
         return [f for f in self._found.values() if f.file == file and f.severity != "note"]
-
-
-def described(fields: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return the fields that are present as ``EchoTime 100 and RepetitionTime 8000``."""
-    return " and ".join(f"{n} {json.dumps(fields[n])[:40]}" for n in names if n in fields)

@@ -62,7 +62,7 @@ def _values(scan: Dossier, looks: Looks, log: Log) -> None:
             "labels",
             f"it holds only {looks.levels} different values, like a segmentation",
             about=scan,
-            action=_leave_out(scan, sure=False),
+            action=_leave_out(scan),
         )
         return
     clipped = looks.clipped > _CLIPPED and looks.pile_up > _PILE
@@ -73,7 +73,7 @@ def _values(scan: Dossier, looks: Looks, log: Log) -> None:
             f"{100 * looks.clipped:.1f} % of the head lies at the maximum, {looks.high:g}: "
             "bright tissue was cut off",
             about=scan,
-            action=_leave_out(scan, sure=False),
+            action=_leave_out(scan),
         )
     if looks.levels <= _BYTE_LEVELS:
         log.add(
@@ -93,7 +93,7 @@ def _slices(scan: Dossier, looks: Looks, log: Log) -> None:
             f"every slice reaches the same maximum, {looks.high:g}: each was scaled on its own, so "
             "that brightness means nothing from slice to slice",
             about=scan,
-            action=_leave_out(scan, sure=False),
+            action=_leave_out(scan),
         )
     for numbers, code, what in (
         (looks.empty, "slice-empty", "empty although slices on both sides are not"),
@@ -106,7 +106,7 @@ def _slices(scan: Dossier, looks: Looks, log: Log) -> None:
                 code,
                 f"{_list_slices(numbers)} {what}",
                 about=scan,
-                action=_leave_out(scan, sure=False),
+                action=_leave_out(scan),
             )
 
 
@@ -170,7 +170,7 @@ def _copies(scans: Sequence[Dossier], log: Log) -> None:
                 f"its voxels equal those of {first.file}: the same scan in two subjects leaks from "
                 "training into testing",
                 about=scan,
-                action=_leave_out(scan, sure=False),
+                action=_leave_out(scan),
             )
             continue
         different = _triple(scan) != _triple(first)
@@ -180,7 +180,7 @@ def _copies(scans: Sequence[Dossier], log: Log) -> None:
             f"its voxels equal those of {first.file}"
             + (", but TR, TE or TI differ: one of the two is wrong" if different else ""),
             about=scan,
-            action=_leave_out(scan, sure=not different),
+            action=_leave_out(scan),
         )
 
 
@@ -188,5 +188,5 @@ def _triple(scan: Dossier) -> dict[str, float]:
     return {name: value.ms for name, value in scan.values.items()}
 
 
-def _leave_out(scan: Dossier, *, sure: bool = True) -> Mend:
-    return Mend("leave-out", scan.file, sure=sure)
+def _leave_out(scan: Dossier) -> Mend:
+    return Mend("leave-out", scan.file, sure=False)  # only a person gives up a scan

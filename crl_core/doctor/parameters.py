@@ -1,34 +1,24 @@
-"""TR, TE and TI: what is missing, written in the wrong unit, contradictory or impossible.
-
-Fast spin echo leaves wide gaps between the units. Echo times run from 5 to some 300 ms, so a
-field in seconds holds 0.005 to 0.3, the same in milliseconds 5 to 300, and divided by 1000 once
-too often 0.000005 to 0.0003: no value belongs to two of them. The same holds for TI (20 to
-5000 ms). A TR of a few milliseconds exists in gradient echo, so it needs a second sign.
-"""
+"""TR, TE and TI: what is missing, in the wrong unit, contradictory or impossible."""
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from crl_core.doctor.files import Dossier, Log, described, relative
+from crl_core.doctor.files import Dossier, Log, relative
 from crl_core.doctor.findings import Mend, Value
+from crl_core.doctor.units import FIELD_OF, UNITS, first_ms, gradient_echo, scaled, suspected
 from crl_core.errors import CRLError
-from crl_core.io.timing import FIELDS, NAMES, Timing, read_timing
-
-LONGEST_S: Mapping[str, float] = {"tr": 30.0, "te": 1.0, "ti": 10.0}
-"""Above these a number of seconds was written in milliseconds."""
-
-SHORTEST_S: Mapping[str, float] = {"tr": 0.03, "te": 0.001, "ti": 0.01}
-"""Below these a number of seconds was divided by 1000 once too often; TR needs a second sign."""
+from crl_core.io.bids import sidecar_path
+from crl_core.io.timing import NAMES, Timing, read_timing
 
 ALIKE = 0.01
 """Values that differ by less than this share are the same setting."""
 
-_FIELD_OF = {key: name for name in NAMES for key in FIELDS[name]}
 _INVERTED = "its name or sequence says inversion recovery"
 
 
@@ -36,10 +26,10 @@ def check_parameters(scans: Sequence[Dossier], log: Log) -> None:
     """Fill in `Dossier.values` and log what is wrong with them."""
     others_have = any(scan.sidecars or scan.bad_sidecars for scan in scans)
     headers: dict[str, dict[str, float]] = {}
+    refused: dict[str, list[str]] = {}
     for scan in scans:
-        _damaged_sidecars(scan, log)
         corrected = _units(scan, log)
-        timing = _timing(scan, corrected, log)
+        timing, refused[scan.file] = _timing(scan, corrected)
         scan.values = {
             name: Value(ms, timing.origins[name].where, timing.origins[name].certainty)
             for name, ms in timing.values.items()
@@ -47,10 +37,15 @@ def check_parameters(scans: Sequence[Dossier], log: Log) -> None:
         headers[scan.file] = _header_values(scan)
         _against_header(scan, headers[scan.file], log)
     for scan in scans:
-        if scan.synthetic or scan.bad_sidecars:
+        if scan.synthetic:
             continue
         suggestion = _suggestion(scan, headers[scan.file], scans)
-        if not scan.sidecars:
+        for problem in refused[scan.file]:
+            text = f"{problem}{suggestion.words}"
+            log.add("error", "unusable-value", text, about=scan, action=suggestion.mend(scan))
+        if scan.bad_sidecars:
+            _damaged_sidecars(scan, suggestion, log)
+        elif not scan.sidecars:
             _no_sidecar(scan, headers[scan.file], suggestion, others_have, log)
         else:
             _missing(scan, suggestion, log)
@@ -59,22 +54,20 @@ def check_parameters(scans: Sequence[Dossier], log: Log) -> None:
     _uncertain(scans, log)
 
 
-def _damaged_sidecars(scan: Dossier, log: Log) -> None:
+def _damaged_sidecars(scan: Dossier, suggestion: Suggestion, log: Log) -> None:
     for path, problem in scan.bad_sidecars:
-        log.add(
-            "error",
-            "sidecar-damaged",
-            f"its sidecar {path.name} {problem}",
-            about=scan,
-            action=Mend("params", scan.file, "TR,TE,TI", sure=False),
-        )
+        if path == sidecar_path(scan.path):
+            text = f"its sidecar {path.name} {problem}{suggestion.words}"
+            log.add("error", "sidecar-damaged", text, about=scan, action=suggestion.mend(scan))
+        else:
+            log.add("error", "sidecar-damaged", problem, file=relative(path, scan.root))
 
 
 def _units(scan: Dossier, log: Log) -> dict[str, Any]:
     """Log fields in the wrong unit; return the fields as they were meant."""
     corrected = dict(scan.fields)
     wrong: dict[tuple[str, Path], list[str]] = {}
-    for key in _FIELD_OF:
+    for key in UNITS:
         kind = suspected(key, scan.fields)
         if kind:
             corrected[key] = scaled(scan.fields[key], 0.001 if kind == "milliseconds" else 1000.0)
@@ -92,99 +85,44 @@ def _log_unit(
     scan: Dossier,
     log: Log,
 ) -> None:
-    written = described(scan.fields, keys)
-    meant = " and ".join(f"{1000 * numbers(corrected[key])[0]:g} ms" for key in keys)
+    written = _and([f"{key} {json.dumps(scan.fields[key])[:40]}" for key in keys])
+    meant = _and([f"{first_ms(corrected[key]):g} ms" for key in keys])
+    one = len(keys) == 1
     if kind == "milliseconds":
-        problem = f"{path.name} gives {written}, which is in milliseconds; BIDS counts seconds"
+        problem = (
+            f"gives {written}, which {'is' if one else 'are'} milliseconds; BIDS counts seconds"
+        )
     else:
-        short = " and ".join(f"{1000 * numbers(scan.fields[key])[0]:g} ms" for key in keys)
-        problem = f"{path.name} gives {written}, that is {short}: divided by 1000 once too often"
+        short = _and([f"{first_ms(scan.fields[key]):g} ms" for key in keys])
+        problem = f"gives {written}, that is {short}: divided by 1000 once too often"
+    problem = f"{path.name} {problem}; {meant} {'was' if one else 'were'} meant"
     own = path.parent == scan.path.parent and path.stem == scan.path.name.split(".")[0]
     file = scan.file if own else relative(path, scan.root)
     action = Mend("milliseconds" if kind == "milliseconds" else "thousandth", file)
     log.add(
         "error",
         kind,
-        f"{problem}; {meant} was meant",
+        problem,
         subject=scan.subject if own else "",
         file=file,
         action=action,
     )
 
 
-def suspected(key: str, fields: Mapping[str, Any]) -> str:
-    """Return ``"milliseconds"``, ``"thousandth"`` or nothing for one BIDS field.
-
-    Parameters
-    ----------
-    key
-        Name of the field.
-    fields
-        All fields of the scan, in seconds as BIDS has them.
-    """
-    name = _FIELD_OF[key]
-    values = [v for v in numbers(fields.get(key)) if v > 0]
-    if not values:
-        return ""
-    low, high = SHORTEST_S[name], LONGEST_S[name]
-    if all(v > high and low <= v / 1000.0 <= high for v in values):
-        return "milliseconds"
-    if not all(v < low and v * 1000.0 <= high for v in values) or _gradient_echo(fields):
-        return ""
-    if name != "tr":
-        return "thousandth"
-    # A TR of a few ms is that of a gradient echo unless something else speaks against it.
-    echo = [v for v in numbers(fields.get("EchoTime")) if v > 0]
-    too_short = bool(echo) and (min(echo) < SHORTEST_S["te"] or values[0] <= max(echo))
-    inverted = [v for v in numbers(fields.get("InversionTime")) if v > 0]
-    too_short |= bool(inverted) and values[0] <= max(inverted)
-    return "thousandth" if too_short or "SE" in str(fields.get("ScanningSequence", "")) else ""
-
-
-def numbers(value: Any) -> list[float]:
-    """Return the finite numbers a field holds, alone or in a list."""
-    items = value if isinstance(value, list) else [value]
-    return [
-        float(v)
-        for v in items
-        if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
-    ]
-
-
-def scaled(value: Any, factor: float) -> Any:
-    """Return a number, or every number of a list, times a power of ten, without rounding dust."""
-    if isinstance(value, list):
-        return [scaled(v, factor) for v in value]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return float(f"{value * factor:.12g}")
-
-
-def _gradient_echo(fields: Mapping[str, Any]) -> bool:
-    listed = str(fields.get("ScanningSequence", "")).upper()
-    return "GR" in listed and "SE" not in listed
-
-
-def _timing(scan: Dossier, fields: Mapping[str, Any], log: Log) -> Timing:
-    """Look up TR, TE and TI; a field that is no number is logged and left out."""
+def _timing(scan: Dossier, fields: Mapping[str, Any]) -> tuple[Timing, list[str]]:
+    """Look up TR, TE and TI; return also what is wrong with fields that had to be left out."""
     known = dict(fields)
+    refused: list[str] = []
     where = "no sidecar"
     if scan.sidecars:
         where = "BIDS sidecar " + " and ".join(p.name for p in reversed(scan.sidecars))
-    for key in _FIELD_OF:
+    for key in FIELD_OF:
         try:
-            return read_timing(known, _header(scan), path=scan.path, where=where)
+            return read_timing(known, _header(scan), path=scan.path, where=where), refused
         except CRLError as error:
-            bad = next((k for k in _FIELD_OF if k in known and k in error.problem), key)
-            log.add(
-                "error",
-                "no-number",
-                error.problem,
-                about=scan,
-                action=Mend("params", scan.file, "TR,TE,TI", sure=False),
-            )
-            known.pop(bad, None)
-    return Timing()
+            refused.append(error.problem)
+            known.pop(next((k for k in FIELD_OF if k in known and k in error.problem), key), None)
+    return Timing(), refused
 
 
 def _header(scan: Dossier) -> Any:
@@ -216,13 +154,41 @@ def _against_header(scan: Dossier, header: Mapping[str, float], log: Log) -> Non
         )
 
 
-def _suggestion(
-    scan: Dossier, header: Mapping[str, float], scans: Iterable[Dossier]
-) -> tuple[str, bool, str]:
-    """Return ``TR,TE,TI`` for a mend, whether it is sure, and where it was found."""
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What to write into a sidecar.
+
+    Parameters
+    ----------
+    triple
+        ``TR,TE,TI`` in ms; the name stands where a number is not known.
+    sure
+        Whether no person has to look at it first.
+    source
+        Where the numbers come from; empty where a person has to supply some.
+    """
+
+    triple: str
+    sure: bool
+    source: str
+
+    @property
+    def words(self) -> str:
+        """What to add to the description of the problem."""
+        if self.source:
+            return f"; the command writes {self.triple}, {self.source}"
+        return "; put the numbers into the command, in ms"
+
+    def mend(self, scan: Dossier) -> Mend:
+        """Return the mend that writes the numbers."""
+        return Mend("params", scan.file, self.triple, self.sure)
+
+
+def _suggestion(scan: Dossier, header: Mapping[str, float], scans: Iterable[Dossier]) -> Suggestion:
+    """Take TR, TE and TI from the header, else from the same acquisition of other subjects."""
     known = {name: value.ms for name, value in scan.values.items()}
-    if {"tr", "te", "ti"} <= header.keys():
-        return _triple(header), True, "as its NIfTI header says"
+    if set(NAMES) <= header.keys():
+        return Suggestion(_triple(header), True, "as its NIfTI header says")
     peers = [
         s
         for s in scans
@@ -233,10 +199,12 @@ def _suggestion(
     ]
     if peers:
         typical = {name: median(p.values[name].ms for p in peers) for name in NAMES}
-        count = len(peers)
-        who = "the other scan" if count == 1 else f"the {count} other scans"
-        return _triple({**typical, **header, **known}), False, f"as {who} named {scan.name}"
-    return _triple({**header, **known}), False, ""
+        others = "another scan" if len(peers) == 1 else f"{len(peers)} other scans"
+        triple = _triple({**typical, **header, **known})
+        return Suggestion(triple, False, f"the values of {others} named {scan.name}")
+    triple = _triple({**header, **known})
+    complete = set(NAMES) <= {**header, **known}.keys()
+    return Suggestion(triple, False, "what is known without it" if complete else "")
 
 
 def _triple(values: Mapping[str, float]) -> str:
@@ -246,54 +214,60 @@ def _triple(values: Mapping[str, float]) -> str:
 def _no_sidecar(
     scan: Dossier,
     header: Mapping[str, float],
-    suggestion: tuple[str, bool, str],
+    suggestion: Suggestion,
     others_have: bool,
     log: Log,
 ) -> None:
-    triple, sure, source = suggestion
     unknown = [n.upper() for n in NAMES if n not in scan.values]
     if unknown:
-        tail = f" and its header does not state {' and '.join(unknown)}"
+        tail = f" and its header does not state {_and(unknown)}"
     else:
-        where = "its header" if header else "nothing but its name"
-        tail = f"; TR, TE and TI come from {where}"
+        tail = "; its header alone states TR and TE" if header else ""
     log.add(
         "error" if unknown or others_have else "warning",
         "sidecar-missing",
-        f"it has no sidecar{tail}" + (f" (mended {source})" if source else ""),
+        f"it has no sidecar{tail}{suggestion.words}",
         about=scan,
-        action=Mend("params", scan.file, triple, sure),
+        action=suggestion.mend(scan),
     )
 
 
-def _missing(scan: Dossier, suggestion: tuple[str, bool, str], log: Log) -> None:
+def _missing(scan: Dossier, suggestion: Suggestion, log: Log) -> None:
     unknown = [n for n in NAMES if n not in scan.values]
     if not unknown:
         return
-    triple, sure, source = suggestion
-    names = " and ".join(n.upper() for n in unknown)
+    if gradient_echo(scan.fields):
+        log.add(
+            "warning",
+            "missing",
+            f"no {_and([n.upper() for n in unknown])}; it is a gradient echo and cannot be used",
+            about=scan,
+            action=Mend("leave-out", scan.file, sure=False),
+        )
+        return
     why = f", although {_INVERTED}" if unknown == ["ti"] else ""
-    gradient = _gradient_echo(scan.fields)
     log.add(
-        "warning" if gradient else "error",
+        "error",
         "missing",
-        f"no sidecar and no header states {names}{why}"
-        + (f" (mended {source})" if source else "")
-        + ("; it is a gradient echo and cannot be used" if gradient else ""),
+        f"neither sidecar nor header states {_and([n.upper() for n in unknown])}{why}"
+        f"{suggestion.words}",
         about=scan,
-        action=Mend("leave-out", scan.file)
-        if gradient
-        else Mend("params", scan.file, triple, sure),
+        action=suggestion.mend(scan),
     )
 
 
-def _impossible(scan: Dossier, suggestion: tuple[str, bool, str], log: Log) -> None:
+def _and(words: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _impossible(scan: Dossier, suggestion: Suggestion, log: Log) -> None:
     if not {"tr", "te"} <= scan.values.keys():
         return
     tr, te = scan.values["tr"].ms, scan.values["te"].ms
     ti = scan.values["ti"].ms if "ti" in scan.values else 0.0
     if tr >= te + ti:
-        if _gradient_echo(scan.fields):
+        if gradient_echo(scan.fields):
             log.add(
                 "warning",
                 "gradient-echo",
