@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,10 +60,12 @@ def check(
         raise typer.Exit(1)
 
 
-def examine(dataset: Path, *, quick: bool = False) -> Report:
-    """Check a dataset with progress on stderr."""
+def examine(dataset: Path, *, quick: bool = False, quiet: bool = False) -> Report:
+    """Check a dataset with progress on stderr; when `quiet`, only where that is a terminal."""
     from crl_core.doctor import check_dataset
 
+    if quiet and not sys.stderr.isatty():
+        return check_dataset(dataset, quick=quick)
     with progress_bar("Scans") as show:
         return check_dataset(dataset, quick=quick, progress=show)
 
@@ -75,28 +78,30 @@ def refuse_unmended(datasets: Sequence[Path]) -> None:
 
     Raises
     ------
+    InputError
+        When a folder is no dataset.
     typer.Exit
         With code 1, when there are errors.
     """
     from crl_core.doctor import is_prepared
 
-    stopped = False
-    for dataset in datasets:
-        report = examine(dataset, quick=is_prepared(dataset))
-        stopped |= stop_lines(report)
-    if stopped:
+    reports = [examine(d, quick=is_prepared(d), quiet=True) for d in datasets]
+    for report in reports:
+        print_errors(report)
+    if any(report.errors for report in reports):
         raise typer.Exit(1)
+    for report in reports:
+        typer.echo(f"{report.root}: {report.summary}")
 
 
-def stop_lines(report: Report) -> bool:
-    """Print the errors of a report on stderr, one line each, and say whether there are any."""
+def print_errors(report: Report) -> None:
+    """Print the errors of a report on stderr, one line each, with the command that mends it."""
     for finding in report.errors:
         where = report.root / finding.file if finding.file else report.root
-        mend = f" Mend it: {finding.mend}" if finding.mend else ""
+        mend = f" Mend it with: {finding.mend}" if finding.mend else ""
         notice(f"{where}: {finding.problem}.{mend}")
     if report.errors:
-        notice(f"Nothing was written. Look at all findings with: {_command(report)}")
-    return bool(report.errors)
+        notice(f"Nothing was written. All findings: {_command(report)}")
 
 
 def _command(report: Report, program: str = "check", *words: str) -> str:

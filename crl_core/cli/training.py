@@ -41,6 +41,7 @@ def train(
 ) -> None:
     """Train a network.
 
+    Datasets are checked first, as crl check does; errors stop before anything is written.
     Ctrl+C stops it with its state saved; --resume goes on from there.
     """
     changes = {"preset": preset, "steps": steps, "minutes": minutes, "seed": seed}
@@ -52,6 +53,10 @@ def train(
     settings = _settings(run, config, given, resume)
     refuse_missing(datasets)
     check_device(device)
+    if not digital:
+        from crl_core.cli.checking import refuse_unmended
+
+        refuse_unmended(datasets)
     _run(datasets, run, settings, resume, start, digital, device, workers)
 
 
