@@ -203,14 +203,13 @@ def spoken_of(offer: Offer) -> str:
     words += [grid_text(offer), voxel_text(offer), offer.plane]
     if offer.refusal:
         words.append(f"cannot be used: {offer.refusal}")
-    return ", ".join(filter(None, words))
+    return ", ".join(filter(None, words)).replace("\N{THIN SPACE}", "")
 
 
 def matches(offer: Offer, typed: str) -> bool:
     """Return whether every typed word stands in what is said of an offer."""
-    text = spoken_of(offer).replace("\N{THIN SPACE}", "")
     series = f"series {offer.series or offer.number}"
-    hay = f"{text} {series} {offer.path.name}".lower()
+    hay = f"{spoken_of(offer)} {series} {offer.path.name}".lower()
     return all(word in hay for word in typed.lower().split())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QAction, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -14,13 +14,12 @@ from PySide6.QtWidgets import (
     QListWidgetItem,
     QPushButton,
     QSizePolicy,
-    QStackedLayout,
     QVBoxLayout,
     QWidget,
 )
 
 from crl_core.scan import FloatArray
-from crl_viewer import theme
+from crl_viewer import icons, theme
 from crl_viewer.state.offers import Offer, ticked_line
 from crl_viewer.views.dialogs import Sheet
 from crl_viewer.views.segments import Chip, Words
@@ -62,7 +61,7 @@ class SeriesDialog(Sheet):
         self.list = SeriesView(self.model)
         self.heads = Heads()
         self.filter = QLineEdit()
-        self.people = QListWidget()
+        self.people = QListWidget(self)
         self.message = Words("", 12, 400, "text2")
         self.count = Words("", 11, 400, "text2")
         self.every = Chip("Tick all", "words")
@@ -80,7 +79,7 @@ class SeriesDialog(Sheet):
         """Show a list with some of it ticked."""
         self.message.set_text("")
         self.model.set_offers(offers, ticks)
-        self._stack.setCurrentIndex(0)
+        self._show_list(True)
         first = next((r for r in range(self.model.rowCount()) if self.model.is_ticked(r)), 0)
         self.list.setCurrentIndex(self.model.index(first))
         if self._fits:
@@ -93,11 +92,15 @@ class SeriesDialog(Sheet):
         """Say something in the place of the list."""
         self.model.set_offers((), ())
         self.message.set_text(text)
-        self._stack.setCurrentIndex(1)
+        self._show_list(False)
 
     def set_picture(self, number: int, picture: FloatArray | None) -> None:
         """Give an offer its picture, 0 to 1; None says that there is none."""
         self.model.set_picture(number, picture)
+
+    def _show_list(self, shown: bool) -> None:
+        for page, wanted in zip(self._pages, (shown, not shown), strict=True):
+            page.setVisible(wanted)
 
     def _shrink_to(self, rows: int) -> None:
         """Take away the height that so many rows do not need."""
@@ -134,10 +137,17 @@ class SeriesDialog(Sheet):
 
     def _lay_out(self, people: bool) -> None:
         self.filter.setPlaceholderText("Type to filter: T2, axial, 4500, series 7")
-        self.filter.setClearButtonEnabled(True)
         self.filter.setAccessibleName("Filter")
         self.filter.setFixedWidth(320)
         self.filter.setProperty("field", True)
+        place = QLineEdit.ActionPosition
+        self._lens, self._clear = QAction("Filter", self), QAction("Clear the filter", self)
+        icons.bind(self._lens, "search")
+        icons.bind(self._clear, "close")
+        self._clear.setVisible(False)
+        self._clear.triggered.connect(self.filter.clear)
+        self.filter.addAction(self._lens, place.LeadingPosition)
+        self.filter.addAction(self._clear, place.TrailingPosition)
         tools = QHBoxLayout()
         tools.setSpacing(8)
         tools.addWidget(self.filter)
@@ -151,15 +161,16 @@ class SeriesDialog(Sheet):
         rows.addWidget(self.list, 1)
         holder = QWidget()
         holder.setLayout(rows)
-        self._stack = QStackedLayout()
-        self._stack.addWidget(holder)
-        self._stack.addWidget(_message_page(self.message))
+        # No stacked layout: that moves the focus, and the filter would lose what is typed.
+        self._pages = (holder, _message_page(self.message))
         side = QHBoxLayout()
         side.setSpacing(24)
         self.people.setVisible(people)
         if people:
             side.addWidget(self.people)
-        side.addLayout(self._stack, 1)
+        for page in self._pages:
+            side.addWidget(page, 1)
+        self._show_list(True)
         self.body.addLayout(tools)
         self.body.addSpacing(4)
         self.body.addLayout(side, 1)
@@ -198,12 +209,15 @@ class SeriesDialog(Sheet):
     # what the user does ------------------------------------------------------------------------
 
     def _typed(self, text: str) -> None:
+        self._clear.setVisible(bool(text))
         self.model.set_typed(text)
         if self.model.rowCount():
             self.list.setCurrentIndex(self.model.index(0))
         nothing = bool(self.model.offers()) and not self.model.rowCount()
         self.message.set_text(f"Nothing here is called '{text}'." if nothing else "")
-        self._stack.setCurrentIndex(1 if nothing else 0)
+        if nothing:
+            self.filter.setFocus()  # a list that hides would give the keys to any button
+        self._show_list(not nothing)
         self._count()
 
     def _begin_filter(self, letter: str) -> None:
@@ -242,7 +256,8 @@ class SeriesDialog(Sheet):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the arrows go from the filter into the list, and Return open what is ticked."""
         pressed = isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress
-        if watched is self.filter and pressed and event.key() in _TO_THE_LIST:
+        wanted = watched is self.filter and pressed and event.key() in _TO_THE_LIST
+        if wanted and self.model.rowCount():
             self.list.setFocus()
         return super().eventFilter(watched, event)
 
