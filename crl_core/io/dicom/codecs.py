@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crl_core.errors import InputError
+from crl_core.io.dicom import gdcm
 from crl_core.io.dicom.files import DAMAGED, MAX_OBJECT
 from crl_core.io.dicom.frames import Instance
 
@@ -24,30 +25,62 @@ JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)}
 
 _MAX_TILES = 4096
 
+_BATCH = 500
+"""Frames that one process of GDCM decodes."""
+
 
 def decodable(syntax: str) -> bool:
     """Return whether something here decodes this transfer syntax."""
     return syntax == RLE or syntax in JPEG_2000 or syntax in JPEG
 
 
-def decode_many(instances: Sequence[Instance]) -> dict[int, NDArray[np.generic]]:
-    """Decode what GDCM must decode, all in one process; keys are identities of instances."""
-    return {}
+def frames(
+    wanted: Sequence[tuple[Instance, Sequence[int]]],
+) -> Iterator[tuple[Instance, int, NDArray[np.generic]]]:
+    """Yield decoded frames: of which object, which one, whole numbers in (rows, columns).
 
-
-def frames(instance: Instance, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """Yield decoded frames of one object, whole numbers, (rows, columns).
+    Parameters
+    ----------
+    wanted
+        Objects and which of their frames, counted from 0.
 
     Raises
     ------
     InputError
         When a frame is damaged, or is not of the size the header declares.
     """
-    encoded = encoded_frames(instance)
-    for index in indices:
-        if index >= len(encoded):
+    for syntax in dict.fromkeys(instance.syntax for instance, _ in wanted):
+        jobs = [job for job in wanted if job[0].syntax == syntax]
+        yield from _by_gdcm(jobs) if syntax in JPEG else _one_by_one(jobs)
+
+
+def _one_by_one(
+    wanted: Sequence[tuple[Instance, Sequence[int]]],
+) -> Iterator[tuple[Instance, int, NDArray[np.generic]]]:
+    for instance, indices in wanted:
+        encoded = encoded_frames(instance)
+        for index in indices:
+            yield instance, index, _decode(encoded[index], instance)
+
+
+def _by_gdcm(
+    wanted: Sequence[tuple[Instance, Sequence[int]]],
+) -> Iterator[tuple[Instance, int, NDArray[np.generic]]]:
+    """Decode many frames in one process, because to start it takes longer than to decode."""
+    jobs: list[tuple[Instance, int, bytes]] = []
+    for instance, indices in wanted:
+        encoded = encoded_frames(instance)
+        jobs += [(instance, index, encoded[index]) for index in indices]
+    for instance, _, data in jobs:
+        if not gdcm.fits(data, instance):
             raise _damaged(instance)
-        yield index, _decode(encoded[index], instance)
+    for start in range(0, len(jobs), _BATCH):
+        batch = jobs[start : start + _BATCH]
+        decoded = gdcm.decode([(instance, data) for instance, _, data in batch])
+        if decoded is None:
+            raise _damaged(batch[0][0])
+        for (instance, index, _), array in zip(batch, decoded, strict=True):
+            yield instance, index, array
 
 
 def _decode(data: bytes, instance: Instance) -> NDArray[np.generic]:
@@ -162,6 +195,8 @@ def encoded_frames(instance: Instance) -> list[bytes]:
         return [b"".join(fragments)]
     if len(fragments) == instance.frames:
         return fragments
+    if len(fragments) < instance.frames:
+        raise _damaged(instance)
     offsets = list(struct.unpack_from(f"<{len(table) // 4}I", table))
     first = starts[0] if starts else 0
     found: list[list[bytes]] = []

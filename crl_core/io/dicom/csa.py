@@ -140,9 +140,8 @@ def protocol(dataset: Dataset) -> dict[str, str]:
 
 
 def _protocol_texts(dataset: Dataset) -> list[bytes]:
-    texts = []
-    for tag in values.private(dataset, 0x0029, _CSA, 0x20):
-        texts.append(values.raw(dataset, tag, "OB"))
+    tags = values.private(dataset, 0x0029, _CSA, 0x20)
+    texts = [values.raw(dataset, tag, "OB") for tag in tags]
     shared = values.first_item(dataset, "SharedFunctionalGroupsSequence")
     for place in (dataset, shared):
         if place is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crl_core.io.dicom import csa, values
+from crl_core.io.dicom import csa, imagetype, values
 from crl_core.io.dicom.files import MAX_OBJECT, Item
 from crl_core.io.dicom.groups import FrameView, views
 from crl_core.io.dicom.headers import DEFLATED_LITTLE, EXPLICIT_BIG, Header
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 MAX_PLANE = 2**26
 """Most pixels of one stored image; the largest mosaics have a quarter of that."""
 
-IMAGE_TYPE_GROUP = "MRImageFrameTypeSequence"
-
 _MR_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.4",
     "1.2.840.10008.5.1.4.1.1.4.1",
@@ -30,50 +28,6 @@ _MR_CLASSES = {
 }
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 _COLOUR_CLASS = "1.2.840.10008.5.1.4.1.1.4.3"
-
-_COMPONENTS = {
-    "M": "magnitude",
-    "MAGNITUDE": "magnitude",
-    "P": "phase",
-    "PHASE": "phase",
-    "PHASE MAP": "phase",
-    "VELOCITY MAP": "phase",
-    "R": "real",
-    "REAL": "real",
-    "I": "imaginary",
-    "IMAGINARY": "imaginary",
-}
-_GE_COMPONENTS = ("magnitude", "phase", "real", "imaginary")
-
-_MAPS = re.compile(
-    r"(?:.*[ _])?MAP|E?ADC(?:[ _].*)?|COLFA|FA|RA|TENSOR(?:[ _].*)?|EXPONENTIAL|R[12]|R2[ _]?STAR"
-    r"|REL?CB[FV]|CB[FV]|MTT|TTP|TMAX|PBP|K[ _]?TRANS|T-?TEST|STD_DEVIATION|SUBTRACTION|SUB|DIVISION"
-    r"|MULTIPLICATION|QUANTITY|FIELD_MAP|B[01]"
-)
-_PROJECTIONS = {
-    "MIP",
-    "MINIP",
-    "MAX_IP",
-    "MIN_IP",
-    "PROJECTION IMAGE",
-    "MAXIMUM",
-    "MINIMUM",
-    "MNIP",
-}
-_FLAVOURS = (
-    "WATER",
-    "FAT",
-    "IN_PHASE",
-    "OUT_PHASE",
-    "OPP_PHASE",
-    "W",
-    "F",
-    "IP",
-    "OP",
-    "TRACEW",
-    "DIS3D",
-)
-"""Words of the image type that tell images of one series apart that cover the same places."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -143,7 +97,9 @@ class Frame:
     component
         ``"magnitude"``, ``"phase"``, ``"real"`` or ``"imaginary"``.
     map
-        What kind of derived image it is, ``""`` for none.
+        What kind of computed image it is, ``""`` for none.
+    gradient
+        Direction of the diffusion gradient; empty for none.
     """
 
     instance: Instance
@@ -161,6 +117,7 @@ class Frame:
     times: Times
     echo: int
     b_value: float
+    gradient: tuple[float, ...]
     stack: str
     temporal: int
 
@@ -291,7 +248,7 @@ def _size_problem(header: Header, seen: list[FrameView]) -> tuple[str, str]:
 def _frame(
     instance: Instance, index: int, tile: tuple[int, int, int, int], view: FrameView
 ) -> Frame:
-    types = view.texts("FrameType", IMAGE_TYPE_GROUP) or values.texts(view.top, "ImageType")
+    types = imagetype.words(view)
     slope = view.number("RescaleSlope", "PixelValueTransformationSequence")
     intercept = view.number("RescaleIntercept", "PixelValueTransformationSequence")
     thickness = view.number("SliceThickness", "PixelMeasuresSequence")
@@ -309,40 +266,16 @@ def _frame(
         thickness=thickness[0] if thickness else None,
         slope=slope[0] if slope else 1.0,
         intercept=intercept[0] if intercept else 0.0,
-        component=_component(types, view),
-        flavour=" ".join(t for t in types[2:] if t in _FLAVOURS),
-        map=_map(types, values.texts(view.top, "ImageType")),
+        component=imagetype.component(types, view),
+        flavour=imagetype.flavour(types),
+        map=imagetype.computed(types),
         times=frame_times(view),
         echo=int(echo[0]) if echo else 0,
         b_value=_b_value(view),
+        gradient=_gradient(view),
         stack=view.text("StackID", "FrameContentSequence"),
         temporal=int(temporal[0]) if temporal else 0,
     )
-
-
-def _component(types: list[str], view: FrameView) -> str:
-    stated = view.text("ComplexImageComponent", IMAGE_TYPE_GROUP)
-    if stated in _COMPONENTS:
-        return _COMPONENTS[stated]
-    for word in types[2:]:
-        short = word.split("_")[0] if len(word.split("_")[0]) == 1 else word
-        if short in _COMPONENTS:
-            return _COMPONENTS[short]
-    for tag in values.private(view.top, 0x0043, "GEMS_PARM_01", 0x2F):
-        code = values.whole(view.top, tag, "SS")
-        if code is not None and 0 <= code < 4:
-            return _GE_COMPONENTS[code]
-    return "magnitude"
-
-
-def _map(types: list[str], top: list[str]) -> str:
-    words = [*types[2:], *top[2:]]
-    if any(word in _PROJECTIONS for word in words):
-        return "a projection through a volume"
-    if "SYNTHETIC" in words:
-        return "a synthetic image, not an acquired one"
-    named = next((word for word in words if _MAPS.fullmatch(word)), "")
-    return f"a computed map ({named})" if named else ""
 
 
 def _b_value(view: FrameView) -> float:
@@ -360,6 +293,17 @@ def _b_value(view: FrameView) -> float:
             if value is not None and value >= 0:
                 return value % 100_000
     return 0.0
+
+
+def _gradient(view: FrameView) -> tuple[float, ...]:
+    """Return the diffusion direction; it tells the volumes of one b-value apart."""
+    for item in view.macro("MRDiffusionSequence"):
+        inner = values.first_item(item, "DiffusionGradientDirectionSequence")
+        if inner is not None:
+            found = values.finite(inner, "DiffusionGradientOrientation", 3)
+            return tuple(round(v, 3) for v in found or ())
+    found = view.finite("DiffusionGradientOrientation", 3)
+    return tuple(round(v, 3) for v in found or ())
 
 
 def _tiles(header: Header, instance: Instance, view: FrameView) -> list[Frame]:

@@ -64,7 +64,7 @@ def split(frames: Sequence[Frame]) -> list[Part]:
 
 
 def _kind(frame: Frame) -> Hashable:
-    """What images must share to belong together, whatever else differs."""
+    """Return what images must share to belong together, whatever else differs."""
     problem = frame.instance.problem
     if problem or frame.map:
         return (problem or frame.map,)
@@ -89,8 +89,10 @@ def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
     holder: dict[str, int] = {}
     kept = []
     for frame in frames:
-        uid = frame.instance.uid
-        if uid and holder.setdefault(uid, id(frame.instance.item)) != id(frame.instance.item):
+        uid = f"{frame.instance.uid} {frame.instance.number}"
+        if frame.instance.uid and holder.setdefault(uid, id(frame.instance.item)) != id(
+            frame.instance.item
+        ):
             continue
         kept.append(frame)
     return kept
@@ -153,6 +155,13 @@ def _by_contrast(part: Part) -> list[Part]:
     most = max(len(place) for place in found.places)
     if most == 1:
         return [replace(part, volumes=(tuple(p[0] for p in found.places),), stack=found)]
+    numbered = list(_partition(part.frames, lambda f: f.instance.number).values())
+    if len(numbered) > 1:
+        return [
+            inner
+            for group in numbered
+            for inner in _by_contrast(replace(part, frames=tuple(group)))
+        ]
     for letter, words, value in _CONTRASTS:
         groups = _clusters(part.frames, value)
         if len(groups) > 1 and all(_most(found, group) < most for group in groups):
@@ -228,6 +237,12 @@ def _volumes(part: Part, found: Stack) -> Part:
     return replace(part, volumes=volumes, stack=found, notes=notes)
 
 
-def _when(frame: Frame) -> tuple[int, int, int, int]:
+def _when(frame: Frame) -> tuple[int, int, tuple[float, ...], int, int]:
     instance = frame.instance
-    return (frame.temporal, instance.acquisition, instance.instance_number, frame.index)
+    return (
+        frame.temporal,
+        instance.acquisition,
+        frame.gradient,
+        instance.instance_number,
+        frame.index,
+    )

@@ -7,6 +7,7 @@ groups, per frame or shared by all; converted objects keep classic elements in s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +19,8 @@ from crl_core.io.dicom.headers import Header
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_PHILIPS_FRAME = (
-    (0x2005, "Philips MR Imaging DD 005", 0x0E),
-    (0x2005, "Philips MR Imaging DD 005", 0x0F),
-)
+_PHILIPS = "Philips MR Imaging DD 005"
+_SIEMENS = re.compile(r"SIEMENS MR SD[IS] \d\d")
 _UNASSIGNED = (
     "UnassignedPerFrameConvertedAttributesSequence",
     "UnassignedSharedConvertedAttributesSequence",
@@ -61,13 +60,44 @@ class FrameView:
                 if item is not None:
                     places.append((item, "converted attributes, "))
         for place in (self.own, self.shared):
-            for group, creator, element in _PHILIPS_FRAME:
-                for tag in values.private(place, group, creator, element) if place else ():
-                    item = values.first_item(place, tag)
-                    if item is not None:
-                        places.append((item, "Philips private frame header, "))
+            places += [(item, _PHILIPS_WORDS) for item in _philips(place)]
         places.append((self.top, ""))
+        places += [(item, _PHILIPS_WORDS) for item in _philips(self.top)]
         return tuple(places)
+
+    @cached_property
+    def _siemens(self) -> tuple[tuple[Dataset, int], ...]:
+        """Private datasets of Siemens from XA on, each with the block of its elements."""
+        found: list[tuple[Dataset, int]] = []
+        for place in (self.own, self.shared, self.top):
+            if place is None:
+                continue
+            for block in values.blocks(place, 0x0021, _SIEMENS):
+                found += [
+                    (item, inner)
+                    for item in values.items(place, 0x0021_00FE | block)
+                    for inner in values.blocks(item, 0x0021, _SIEMENS)
+                ]
+        for item in self.macro("MRImageFrameTypeSequence"):
+            found += [(item, block) for block in values.blocks(item, 0x0021, _SIEMENS)]
+        return tuple(found)
+
+    def siemens(self, element: int) -> list[str]:
+        """Return the texts of a private element of Siemens XA, given its low byte."""
+        for dataset, block in self._siemens:
+            found = values.texts(dataset, 0x0021_0000 | block | element)
+            if any(found):
+                return found
+        return []
+
+    def siemens_number(self, element: int) -> tuple[float, str] | None:
+        """Return a number of a private element of Siemens XA and where it was read."""
+        for dataset, block in self._siemens:
+            tag = 0x0021_0000 | block | element
+            found = values.number(dataset, tag, "FD")
+            if found is not None:
+                return found, f"DICOM private {values.label(tag)} of Siemens"
+        return None
 
     def number(self, name: str, macro: str = "") -> tuple[float, str] | None:
         """Return a finite number and where it was read, or None."""
@@ -106,6 +136,20 @@ class FrameView:
         for dataset, words in self.classic:
             if values.has(dataset, name):
                 yield dataset, f"DICOM {words}{values.label(name)}"
+
+
+_PHILIPS_WORDS = "Philips private frame header, "
+
+
+def _philips(place: Dataset | None) -> list[Dataset]:
+    """Return the classic headers that Philips keeps in private sequences."""
+    if place is None:
+        return []
+    found = []
+    for element in (0x0E, 0x0F):
+        for tag in values.private(place, 0x2005, _PHILIPS, element):
+            found += values.items(place, tag)[:1]
+    return found
 
 
 def views(header: Header) -> list[FrameView]:

@@ -7,6 +7,7 @@ whatever a damaged header makes the parser raise ends as one `InputError`.
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
 import zlib
@@ -30,6 +31,9 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: ""}
 _LONG_LENGTH = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"}
 _UNDEFINED = 0xFFFFFFFF
+
+_START = 1 << 17
+"""Bytes that hold the whole header of nearly every object with one slice."""
 
 _quiet = threading.RLock()
 
@@ -103,10 +107,10 @@ def read_header(item: Item) -> Header | None:
     """
     try:
         with item.opened() as stream, quietly():
-            head = stream.read(140)
-            if not starts_as_dicom(head):
+            start = stream.read(_START)
+            if not starts_as_dicom(start[:140]):
                 return None
-            return _parse(item, stream, head)
+            return _from_start(item, start) or _parse(item, stream, start[:140])
     except InputError:
         raise
     except (*DAMAGED, RuntimeError, MemoryError) as error:
@@ -115,6 +119,17 @@ def read_header(item: Item) -> Header | None:
         ) from error
     except Exception as error:  # a damaged header may make pydicom raise anything at all
         raise _damaged(item) from error
+
+
+def _from_start(item: Item, start: bytes) -> Header | None:
+    """Parse the first bytes alone, which is faster; None where the header goes on behind them."""
+    try:
+        header = _parse(item, io.BytesIO(start), start[:140])
+    except Exception:
+        if len(start) == item.size:
+            raise
+        return None
+    return header if header.pixel_offset is not None or len(start) == item.size else None
 
 
 def _kind(error: BaseException) -> str:
@@ -160,13 +175,13 @@ def _parse(item: Item, stream: BinaryIO, head: bytes) -> Header:
 
 
 def _window(item: Item, stream: BinaryIO) -> BinaryIO:
-    """The same stream, cut off where no header reaches."""
+    """Return the same stream, cut off where no header reaches."""
     size = min(item.size, stream.tell() + MAX_HEADER)
     return stream if item.size <= MAX_HEADER else cast(BinaryIO, Window(stream, size))
 
 
 def _inflated(stream: BinaryIO) -> BinaryIO:
-    """A deflated dataset, inflated as far as it is read."""
+    """Return a deflated dataset, inflated as far as it is read."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def more(count: int) -> bytes:

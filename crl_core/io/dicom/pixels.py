@@ -36,41 +36,36 @@ def planes(frames: Sequence[Frame]) -> Iterator[tuple[int, FloatArray]]:
     InputError
         When the pixels are damaged or nothing here decodes them; names the file.
     """
-    wanted: dict[int, list[int]] = defaultdict(list)
+    numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
+    indices: dict[int, set[int]] = defaultdict(set)
     instances: dict[int, Instance] = {}
     for number, frame in enumerate(frames):
-        instances[id(frame.instance)] = frame.instance
-        wanted[id(frame.instance)].append(number)
-    jobs = [(instances[key], numbers) for key, numbers in wanted.items()]
-    decoded = codecs.decode_many([instance for instance, _ in jobs if instance.compressed])
-    for instance, numbers in jobs:
-        indices = sorted({frames[n].index for n in numbers})
-        for index, stored in _stored(instance, indices, decoded.get(id(instance))):
-            for number in numbers:
-                if frames[number].index == index:
-                    yield number, _intensities(frames[number], stored)
+        key = id(frame.instance)
+        instances[key] = frame.instance
+        indices[key].add(frame.index)
+        numbers[key, frame.index].append(number)
+    jobs = [(instance, sorted(indices[key])) for key, instance in instances.items()]
+    for instance, index, stored in _stored(jobs):
+        used = _used_bits(stored, instance)
+        for number in numbers[id(instance), index]:
+            yield number, _intensities(frames[number], used)
 
 
 def _stored(
-    instance: Instance, indices: list[int], decoded: NDArray[np.generic] | None
-) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """Yield stored images of one object, as whole numbers, (rows, columns)."""
-    if instance.compressed:
-        frames = (
-            codecs.frames(instance, indices)
-            if decoded is None
-            else ((i, decoded[i]) for i in indices)
-        )
-        for index, found in frames:
-            yield index, _used_bits(found, instance)
-        return
-    for index, data in _native(instance, indices):
+    jobs: Sequence[tuple[Instance, Sequence[int]]],
+) -> Iterator[tuple[Instance, int, NDArray[np.generic]]]:
+    """Yield stored images as whole numbers, (rows, columns)."""
+    yield from codecs.frames([job for job in jobs if job[0].compressed])
+    for instance, indices in jobs:
+        if instance.compressed:
+            continue
         kind = np.dtype(f"{'i' if instance.signed else 'u'}{instance.allocated // 8}")
-        array = np.frombuffer(data, kind.newbyteorder(">" if instance.big_endian else "<"))
-        yield index, _used_bits(array.reshape(instance.rows, instance.columns), instance)
+        kind = kind.newbyteorder(">" if instance.big_endian else "<")
+        for index, data in _native(instance, indices):
+            yield instance, index, np.frombuffer(data, kind).reshape(instance.rows, -1)
 
 
-def _native(instance: Instance, indices: list[int]) -> Iterator[tuple[int, bytes]]:
+def _native(instance: Instance, indices: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     item, size = instance.item, instance.frame_bytes
     try:
         if instance.syntax == DEFLATED_LITTLE:

@@ -7,7 +7,7 @@ sequences, then the coarse classic attributes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,17 @@ _GRADIENT = re.compile(
 _PLANAR = re.compile(r"ep2d|ep_|epi(?![a-z])|epfid|epse|dwi?epi")
 _PREPARED = re.compile(r"tfl|mprage|mp2rage|bravo|(?<![a-z])tfe")
 """Gradient echo sequences that usually begin with an inversion."""
+
+_FAT_WORDS = {"FS", "WE", "FAT_SAT", "FATSAT", "SPIR", "SPAIR"}
+
+_PHILIPS = "Philips Imaging DD 001"
+_PHILIPS_TIMES = {
+    "tr": ((0x2005, "Philips MR Imaging DD 001", 0x30, "FL"),),
+    "te": ((0x2001, _PHILIPS, 0x25, "SH"),),
+    "ti": ((0x2001, _PHILIPS, 0x84, "DS"), (0x2001, _PHILIPS, 0x1B, "FL")),
+}
+"""Group, creator, element and representation: repetition time, echo time (display), inversion
+time, prepulse delay."""
 
 _GYROMAGNETIC = 42.577
 """Protons, MHz per tesla."""
@@ -88,7 +99,7 @@ def describe(
 class _Evidence:
     scanning: frozenset[str]
     variant: frozenset[str]
-    options: tuple[str, ...]
+    options: frozenset[str]
     names: str
     echo_type: str
     planar: bool
@@ -105,16 +116,19 @@ class _Evidence:
             *_private_names(view),
         ]
         recovery = view.text("InversionRecovery", MODIFIER_GROUP)
+        if not recovery and _philips_text(view, 0x1C) == "INV":
+            recovery = "YES"
         train = view.number("RFEchoTrainLength", TIMING_GROUP)
         if train is None or train[0] <= 1:  # some write 1 here and the train over there
             train = view.number("EchoTrainLength", TIMING_GROUP) or train
         return cls(
-            scanning=frozenset(view.texts("ScanningSequence")),
-            variant=frozenset(view.texts("SequenceVariant")),
-            options=tuple(view.texts("ScanOptions")),
+            scanning=frozenset(view.texts("ScanningSequence") or view.siemens(0x5A)),
+            variant=frozenset(view.texts("SequenceVariant") or view.siemens(0x5B)),
+            options=frozenset(view.siemens(0x5C) or view.texts("ScanOptions")),
             names=" ".join(names).lower(),
             echo_type=view.text("EchoPulseSequence"),
-            planar=view.text("EchoPlanarPulseSequence") == "YES",
+            planar=view.text("EchoPlanarPulseSequence") == "YES"
+            or (_philips_number(view, 0x13, "SL") or 0) > 1,
             train=int(train[0]) if train and 0 < train[0] < 2000 else None,
             several_echoes=view.text("MultipleSpinEcho") == "YES",
             inverted={"YES": True, "NO": False}.get(recovery),
@@ -122,21 +136,22 @@ class _Evidence:
         )
 
 
+def _philips_text(view: FrameView, element: int) -> str:
+    tags = values.private(view.top, 0x2001, _PHILIPS, element)
+    return next((values.text(view.top, tag) for tag in tags), "")
+
+
+def _philips_number(view: FrameView, element: int, kind: str) -> float | None:
+    tags = values.private(view.top, 0x2001, _PHILIPS, element)
+    return next((values.number(view.top, tag, kind) for tag in tags), None)
+
+
 def _private_names(view: FrameView) -> list[str]:
-    found = []
-    places = (
-        (0x0019, "GEMS_ACQU_01", 0x9C),
-        (0x0019, "GEMS_ACQU_01", 0x9E),
-        (0x2001, "Philips Imaging DD 001", 0x20),
-    )
-    for group, creator, element in places:
-        found += [
-            values.text(view.top, tag) for tag in values.private(view.top, group, creator, element)
-        ]
-    for item in view.macro("MRImageFrameTypeSequence"):
-        for version in ("01", "02", "03", "04", "05"):
-            creator = f"SIEMENS MR SDI {version}"
-            found += [values.text(item, tag) for tag in values.private(item, 0x0021, creator, 0x77)]
+    """Return what GE, Philips and Siemens (from XA on) call the sequence."""
+    found = [_philips_text(view, 0x20), *view.siemens(0x77)]
+    for element in (0x9C, 0x9E):
+        tags = values.private(view.top, 0x0019, "GEMS_ACQU_01", element)
+        found += [values.text(view.top, tag) for tag in tags]
     return found
 
 
@@ -190,16 +205,10 @@ def _fallback(
     name: str, view: FrameView, protocol: Mapping[str, str], times: Times, echo_index: int
 ) -> Stated | None:
     """Look where vendors keep a time besides the standard element."""
-    philips = {
-        "tr": (0x2005, "Philips MR Imaging DD 001", 0x30, "FL"),
-        "te": (0x2001, "Philips Imaging DD 001", 0x25, "SH"),
-        "ti": (0x2001, "Philips Imaging DD 001", 0x84, "DS"),
-    }
-    group, creator, element, kind = philips[name]
-    for tag in values.private(view.top, group, creator, element):
-        found = values.numbers(view.top, tag, kind)
-        if len(found) and times.credible(name, found[0]) and (name != "te" or len(found) == 1):
-            return Stated(found[0], f"DICOM private {values.label(tag)}, {creator}")
+    for value, where in _private_times(name, view):
+        if times.credible(name, value):
+            return Stated(value, where)
+    # The protocol lists inversion times that are not played out as well.
     if name == "ti" and protocol.get("sPrepPulses.ucInversion", "4").split()[0] in ("4", "0x4"):
         return None
     key = {"tr": "alTR[0]", "te": f"alTE[{echo_index}]", "ti": "alTI[0]"}[name]
@@ -210,6 +219,18 @@ def _fallback(
     if not times.credible(name, value):
         return None
     return Stated(value, f"Siemens protocol in the DICOM header, {key}")
+
+
+def _private_times(name: str, view: FrameView) -> Iterator[tuple[float, str]]:
+    if name == "ti" and (found := view.siemens_number(0x89)) is not None:
+        yield found
+    for group, creator, element, kind in _PHILIPS_TIMES[name]:
+        if element == 0x1B and _philips_text(view, 0x1C) != "INV":
+            continue  # the delay of some other prepulse
+        for tag in values.private(view.top, group, creator, element):
+            value = values.number(view.top, tag, kind)
+            if value is not None:
+                yield value, f"DICOM private {values.label(tag)} of Philips"
 
 
 def _extras(
@@ -236,10 +257,9 @@ def _field_strength(view: FrameView) -> float | None:
         return stated[0]
     if stated is not None and 1000 <= stated[0] < 300_000:
         return stated[0] / 10_000.0  # gauss, as older scanners of GE wrote it
-    for tag in values.private(view.top, 0x2001, "Philips Imaging DD 001", 0x85):
-        found = values.number(view.top, tag, "DS")
-        if found is not None and 0 < found < 30:
-            return found
+    found = _philips_number(view, 0x85, "DS")
+    if found is not None and 0 < found < 30:
+        return found
     frequency = view.number("TransmitterFrequency", "MRImagingModifierSequence") or view.number(
         "ImagingFrequency"
     )
@@ -249,12 +269,13 @@ def _field_strength(view: FrameView) -> float | None:
 
 
 def _fat_suppression(view: FrameView, evidence: _Evidence) -> bool | None:
+    """Tell from what is stated; the absence of a word says little, except with Siemens."""
     selected = view.text("SpectrallySelectedSuppression", MODIFIER_GROUP)
-    if selected:
-        return "FAT" in selected
-    if view.text("SpectrallySelectedExcitation", MODIFIER_GROUP) == "WATER":
+    excited = view.text("SpectrallySelectedExcitation", MODIFIER_GROUP)
+    spir = _philips_text(view, 0x21)
+    if "FAT" in selected or excited == "WATER" or spir == "Y" or evidence.options & _FAT_WORDS:
         return True
-    words = {word.upper() for word in evidence.options}
-    if words & {"FS", "WE", "FAT_SAT", "FATSAT", "SPIR", "SPAIR"}:
-        return True
-    return False if words - {""} else None
+    siemens = view.text("Manufacturer").upper().startswith("SIEMENS")
+    if selected == "NONE" or spir == "N" or (siemens and evidence.options - {""}):
+        return False
+    return None

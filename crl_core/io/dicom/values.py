@@ -8,6 +8,7 @@ harm. Elements are named by their DICOM keyword, or by number where they are pri
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -173,21 +174,29 @@ def first_item(dataset: Dataset | None, name: Name) -> Dataset | None:
     return next(iter(items(dataset, name)), None) if dataset is not None else None
 
 
-def private(dataset: Dataset, group: int, creator: str, element: int) -> Iterator[int]:
-    """Yield the tags a private element may have, given who reserved which block.
+def blocks(dataset: Dataset, group: int, creator: str | re.Pattern[str]) -> list[int]:
+    """Return where a private creator keeps its elements, as numbers such as 0x1000.
 
     Parameters
     ----------
     group
         The (odd) group.
     creator
-        Name of the private creator, such as ``Philips MR Imaging DD 001``.
-    element
-        The low byte of the element.
+        Name of the creator, such as ``Philips MR Imaging DD 001``, or a pattern for it.
     """
-    for block in range(0x10, 0x100):
-        reserved = group << 16 | block
-        if reserved in dataset and text(dataset, reserved) == creator:
-            tag = group << 16 | block << 8 | element
-            if tag in dataset:
-                yield tag
+    found = []
+    first = group << 16
+    for tag in dataset.keys():  # noqa: SIM118  (iterating a dataset decodes its elements)
+        if first | 0x10 <= tag <= first | 0xFF:
+            name = text(dataset, int(tag))
+            if name == creator if isinstance(creator, str) else creator.fullmatch(name):
+                found.append((tag & 0xFF) << 8)
+    return found
+
+
+def private(dataset: Dataset, group: int, creator: str, element: int) -> Iterator[int]:
+    """Yield the tags where a private element, given its low byte, is there."""
+    for block in blocks(dataset, group, creator):
+        tag = group << 16 | block | element
+        if tag in dataset:
+            yield tag
