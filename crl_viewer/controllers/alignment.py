@@ -85,7 +85,7 @@ class AlignmentController:
         self._align(self._store.state)
 
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
-        if new.registering is not None and not _same_pair(old, new):
+        if old.registering is not None and not _same_pair(old, new):
             self._stop()  # what was being registered is not looked at any more
         if not _same_pair(old, new):
             self._align(new)

@@ -153,18 +153,33 @@ def make_offer(title: str = "T2 TSE", scan: Scan | None = None, **changes: objec
 
 
 class NowTasks(Tasks):
-    """Runs a task at once, on the same thread."""
+    """Runs a task at once, on the same thread, or while `hold` is set when `go` is called."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str | None, int, int]] = []
+        self.newest: Task | None = None
+        self.hold = False
+        self._held: list[Callable[[], None]] = []
 
     def start(self, job: Callable, done: Callable, told: Callable | None = None) -> Task:
-        task = Task(lambda call: call(), told)
-        future: Future = Future()
-        try:
-            future.set_result(job(task))
-        except Exception as refusal:
-            future.set_exception(refusal)
-        if not task.cancelled():
-            done(future)
+        self.newest = task = Task(lambda call: call(), told)
+
+        def run() -> None:
+            future: Future = Future()
+            try:
+                future.set_result(job(task))
+            except Exception as refusal:
+                future.set_exception(refusal)
+            if not task.cancelled():
+                done(future)
+
+        if self.hold:
+            self._held.append(run)
+        else:
+            run()
         return task
+
+    def go(self) -> None:
+        """Run what was held back."""
+        held, self._held = self._held, []
+        for run in held:
+            run()
