@@ -7,12 +7,12 @@ from pathlib import Path
 
 from crl_core.doctor.cohort import check_cohort
 from crl_core.doctor.files import Dossier, Log, open_dossier
-from crl_core.doctor.findings import Mend, Report, ScanRow
+from crl_core.doctor.findings import Mend, Report, ScanRow, command
 from crl_core.doctor.flips import Orientations, compare_subject, report_flips
 from crl_core.doctor.geometry import check_geometry, slices_of
 from crl_core.doctor.intensities import check_intensities
 from crl_core.doctor.parameters import check_parameters
-from crl_core.errors import Cancelled, CRLError
+from crl_core.errors import Cancelled, CRLError, InputError
 from crl_core.io.bids import SubjectFiles, find_subjects, read_json
 
 
@@ -50,7 +50,7 @@ def check_dataset(
         When `cancelled` said so.
     """
     root = Path(root)
-    files = find_subjects(root)
+    files = _subjects(root)
 
     def stop() -> None:
         if cancelled():
@@ -69,6 +69,30 @@ def check_dataset(
     check_cohort(root, scans, log)
     rows = tuple(_row(scan, log) for scan in scans)
     return Report(root, rows, log.sorted(), prepared=is_prepared(root), quick=quick)
+
+
+def _subjects(root: Path) -> list[SubjectFiles]:
+    """List the subjects; say in one line what a folder without any holds instead."""
+    try:
+        return find_subjects(root)
+    except InputError as error:
+        if not root.is_dir():
+            raise
+        from crl_core.io.dicom import is_dicom
+
+        if is_dicom(root):
+            raise InputError(
+                "holds DICOM files, not a BIDS dataset",
+                path=root,
+                remedy=f"See what they are with: {command('inspect', root, ())}",
+            ) from error
+        if any(root.rglob("*.nii")) or any(root.rglob("*.nii.gz")):
+            raise InputError(
+                "holds images, but not as sub-01/anat/sub-01_T2w.nii.gz",
+                path=root,
+                remedy="Sort them as BIDS does; crl inspect FILE tells what one of them is",
+            ) from error
+        raise
 
 
 def _read(

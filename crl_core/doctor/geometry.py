@@ -18,6 +18,9 @@ from crl_core.scan import Scan
 
 T = TypeVar("T", bound=Hashable)
 
+_ALIKE = 0.05
+"""Voxel sizes of one acquisition that differ by less than this share need no word."""
+
 _SMALLEST_MM, _LARGEST_MM = 30.0, 600.0
 """Field of view (its longest side) that a head scan may have."""
 
@@ -156,7 +159,7 @@ def _acquisition(scans: Sequence[Dossier], log: Log) -> None:
         return
     name = scans[0].name
     usual_codes = _usual(scans, lambda s: s.codes)
-    usual_size = _usual(scans, lambda s: tuple(round(v, 1) for v in s.voxel_size or ()))
+    usual_size = _usual_size(scans)
     extents = [_slab_mm(scan) for scan in scans]
     for scan, extent in zip(scans, extents, strict=True):
         if usual_codes and scan.codes and scan.codes != usual_codes:
@@ -168,12 +171,11 @@ def _acquisition(scans: Sequence[Dossier], log: Log) -> None:
                 + (": a left-right flip if the data were not turned with them" if hand else ""),
                 about=scan,
             )
-        size = tuple(round(v, 1) for v in scan.voxel_size or ())
-        if usual_size and not np.allclose(size, usual_size, rtol=0.05, atol=0.11):
+        if usual_size is not None and not np.allclose(_size(scan), usual_size, rtol=_ALIKE):
             log.add(
                 "warning",
                 "voxel-size",
-                f"voxels of {_sizes(scan.voxel_size or ())} mm, {_sizes(usual_size)} mm in the "
+                f"voxels of {_sizes(_size(scan))} mm, {_sizes(usual_size)} mm in the "
                 f"other scans named {name}",
                 about=scan,
             )
@@ -191,6 +193,19 @@ def _usual(scans: Sequence[Dossier], key: Callable[[Dossier], T]) -> T | None:
     """Return what more than half of the scans share, if anything."""
     value, count = Counter(key(scan) for scan in scans).most_common(1)[0]
     return value if count > len(scans) / 2 else None
+
+
+def _size(scan: Dossier) -> NDArray[Any]:
+    """Return the edges of a voxel, mm, the shortest first: whichever way the axes run."""
+    return np.sort(np.array(scan.voxel_size))
+
+
+def _usual_size(scans: Sequence[Dossier]) -> NDArray[Any] | None:
+    """Return the voxel size of the scans where more than half of them share one."""
+    sizes = np.stack([_size(scan) for scan in scans])
+    usual = np.median(sizes, axis=0)
+    share = np.isclose(sizes, usual, rtol=_ALIKE).all(axis=1).mean()
+    return np.asarray(usual) if share > 0.5 else None
 
 
 def _handed(codes: str) -> bool:
