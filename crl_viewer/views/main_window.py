@@ -11,6 +11,7 @@ from PySide6.QtGui import (
     QActionGroup,
     QCloseEvent,
     QDragEnterEvent,
+    QDragLeaveEvent,
     QDropEvent,
     QKeyEvent,
     QKeySequence,
@@ -25,6 +26,7 @@ from crl_viewer.settings import Recent
 from crl_viewer.state.model import ViewerState
 from crl_viewer.views.activity import Activities, ActivityRow
 from crl_viewer.views.dialogs import ScanQuestion, native_keys
+from crl_viewer.views.drop_hint import DropHint
 from crl_viewer.views.pane import ImagePane
 from crl_viewer.views.pane_grid import PaneGrid
 from crl_viewer.views.series_dialog import SeriesDialog
@@ -109,6 +111,7 @@ class MainWindow(QMainWindow):
         centre = QWidget()
         centre.setLayout(outer)
         self.setCentralWidget(centre)
+        self.drop_hint = DropHint(self)
 
     # actions -----------------------------------------------------------------------------------
 
@@ -350,12 +353,18 @@ class MainWindow(QMainWindow):
         super().keyPressEvent(event)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accept files."""
+        """Accept files and folders, and show that they may be dropped."""
         if _files(event.mimeData()):
             event.acceptProposedAction()
+            self.drop_hint.cover(self._stack)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Take the hint away."""
+        self.drop_hint.hide()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Open what was dropped."""
+        self.drop_hint.hide()
         files = _files(event.mimeData())
         if files:
             event.acceptProposedAction()

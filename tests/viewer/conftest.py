@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from shiboken6 import isValid
 
 from crl_viewer import theme
+from tests.viewer.window import viewer_on_screen  # noqa: F401 - a fixture for every test
 
 _HOMES = (
     "HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
