@@ -73,7 +73,7 @@ def holds_dicom(path: Path) -> bool:
     """Return whether `path` is to be read as DICOM; every folder is."""
     if path.is_dir():
         return True
-    from crl_core.io.dicom.series import is_dicom
+    from crl_core.io.dicom.listing import is_dicom
 
     return is_dicom(path)
 

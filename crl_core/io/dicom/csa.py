@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _CSA = "SIEMENS CSA HEADER"
 _MR_HEADER = "SIEMENS MR HEADER"
 _SERIES_DATA = "SIEMENS MR SDS 01"
-_MAX_TAGS, _MAX_ITEMS = 1024, 4096
+_MAX_TAGS, _MAX_ITEMS, _MAX_SLICES = 1024, 4096, 4096
 _PROTOCOL = re.compile(rb"### ASCCONV BEGIN[^\n]*###[ \t]*\r?\n(.*?)### ASCCONV END", re.DOTALL)
 _LINE = re.compile(r"^([A-Za-z_][\w.\[\]]*)\s*=\s*(.*?)\s*$")
 _MAX_PROTOCOL = 4 * 2**20
@@ -38,11 +38,11 @@ class Mosaic:
     count
         How many slices there are; the rest of the image is empty.
     normal
-        Direction from slice to slice as stored (LPS), or None where the header has none.
+        Direction from slice to slice as stored (LPS).
     """
 
     count: int
-    normal: tuple[float, float, float] | None
+    normal: tuple[float, float, float]
 
 
 def is_mosaic(dataset: Dataset) -> bool:
@@ -58,9 +58,9 @@ def mosaic(dataset: Dataset) -> Mosaic | None:
         for tag in values.private(dataset, 0x0019, _MR_HEADER, 0x0A):
             count = values.whole(dataset, tag, "US")
     normal = _floats(tags.get("SliceNormalVector", ()))
-    if count is None or count < 1:
+    if count is None or not 1 <= count <= _MAX_SLICES or len(normal) != 3:
         return None
-    return Mosaic(count, (normal[0], normal[1], normal[2]) if len(normal) == 3 else None)
+    return Mosaic(count, (normal[0], normal[1], normal[2]))
 
 
 def image_header(dataset: Dataset) -> Mapping[str, tuple[str, ...]]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_PLANE = 2**26
 """Most pixels of one stored image; the largest mosaics have a quarter of that."""
 
+_GE_BIG_PIXELS = "1.2.840.113619.5.2"
+"""A private transfer syntax: a little endian header before big endian pixels."""
+
 _MR_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.4",
     "1.2.840.10008.5.1.4.1.1.4.1",
@@ -150,7 +153,7 @@ def _instance(header: Header, seen: list[FrameView]) -> Instance:
         item=header.item,
         syntax=header.syntax,
         compressed=header.compressed,
-        big_endian=header.syntax == EXPLICIT_BIG,
+        big_endian=header.syntax in (EXPLICIT_BIG, _GE_BIG_PIXELS),
         offset=header.pixel_offset or 0,
         deflated_at=header.body_at,
         rows=whole("Rows", 0),
@@ -171,7 +174,6 @@ def _instance(header: Header, seen: list[FrameView]) -> Instance:
         acquisition=whole("AcquisitionNumber", 0),
         problem=problem,
         remedy=remedy,
-        other_reader=bool(problem) and "describes" in problem,
     )
 
 
@@ -313,28 +315,22 @@ def _tiles(header: Header, instance: Instance, view: FrameView) -> list[Frame]:
     the same centre; slices follow each other along the normal of the CSA header.
     """
     whole = _frame(instance, 0, (0, 0, instance.rows, instance.columns), view)
-    found = csa.mosaic(header.dataset)
-    gap = view.number("SpacingBetweenSlices") or view.number("SliceThickness")
-    grid = math.ceil(math.sqrt(found.count)) if found else 0
     if instance.problem:
         return [whole]
-    placed = whole.position and whole.orientation and whole.spacing
-    if (
-        not placed
-        or found is None
-        or gap is None
-        or instance.rows % grid
-        or instance.columns % grid
-    ):
+    known = csa.mosaic(header.dataset)
+    gap = view.number("SpacingBetweenSlices") or view.number("SliceThickness")
+    grid = math.ceil(math.sqrt(known.count)) if known is not None else 1
+    divides = instance.rows % grid == 0 and instance.columns % grid == 0
+    if known is None or gap is None or not divides or None in (whole.position, whole.spacing):
         lacking = replace(
             instance,
             problem="a mosaic whose header does not say how its slices lie",
-            remedy="Export it unsorted from the scanner, with its private elements",
+            remedy="Export it from the scanner with its private elements",
             other_reader=True,
         )
         return [replace(whole, instance=lacking)]
     rows, columns = instance.rows // grid, instance.columns // grid
-    right, down = np.reshape(whole.orientation or (), (2, 3))
+    right, down = np.reshape(whole.orientation or (1, 0, 0, 0, 1, 0), (2, 3))
     between_rows, between_columns = whole.spacing or (1.0, 1.0)
     first = (
         np.array(whole.position)
@@ -342,13 +338,12 @@ def _tiles(header: Header, instance: Instance, view: FrameView) -> list[Frame]:
         + down * between_rows * (instance.rows - rows) / 2
     )
     normal = np.cross(right, down)
-    if found.normal is not None and np.dot(normal, found.normal) < 0:
-        normal = -normal
+    normal = normal if np.dot(normal, known.normal) > 0 else -normal
     return [
         replace(
             whole,
             tile=(k // grid * rows, k % grid * columns, rows, columns),
             position=tuple(float(v) for v in first + k * gap[0] * normal),
         )
-        for k in range(found.count)
+        for k in range(known.count)
     ]

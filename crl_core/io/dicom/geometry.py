@@ -160,7 +160,7 @@ def _step(first: Frame, centres: FloatVector, normal: FloatVector) -> FloatVecto
     if sideways > _STRAIGHT * lengthwise:
         angle = np.degrees(np.arctan2(sideways, lengthwise))
         raise Unusable(
-            f"each slice is shifted sideways against the one before (a tilt of {angle:.1f} degrees)",
+            f"each slice is shifted sideways against the one before ({angle:.1f} degrees of tilt)",
             "Reformat the series on the scanner",
         )
     line = centres[0] + np.arange(len(centres))[:, np.newaxis] * step

@@ -237,12 +237,12 @@ def _volumes(part: Part, found: Stack) -> Part:
     return replace(part, volumes=volumes, stack=found, notes=notes)
 
 
-def _when(frame: Frame) -> tuple[int, int, tuple[float, ...], int, int]:
+def _when(frame: Frame) -> tuple[int, tuple[float, ...], int, int, int]:
     instance = frame.instance
     return (
         frame.temporal,
-        instance.acquisition,
         frame.gradient,
+        instance.acquisition,
         instance.instance_number,
         frame.index,
     )

@@ -14,6 +14,7 @@ from crl_core.io.dicom.groups import FrameView
 
 FRAME_TYPE_GROUP = "MRImageFrameTypeSequence"
 
+_COMPONENT = "ComplexImageComponent"
 _COMPONENTS = {
     "M": "magnitude",
     "MAGNITUDE": "magnitude",
@@ -52,7 +53,8 @@ def words(view: FrameView) -> list[str]:
 
 def component(types: Sequence[str], view: FrameView) -> str:
     """Return ``"magnitude"``, ``"phase"``, ``"real"`` or ``"imaginary"``."""
-    stated = view.text("ComplexImageComponent", FRAME_TYPE_GROUP)
+    places = (*view.macro(FRAME_TYPE_GROUP), view.top)
+    stated = next((text for p in places if (text := values.text(p, _COMPONENT))), "")
     if stated in _COMPONENTS:
         return _COMPONENTS[stated]
     for word in types[2:]:

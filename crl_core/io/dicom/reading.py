@@ -69,6 +69,8 @@ def read_series(
 
 
 def _voxels(series: Series, index: int) -> FloatArray:
+    if series.converted is not None:
+        return series.converted.voxels(index, series.path)
     columns, rows, slices = series.shape
     frames = series.frames[index]
     try:
@@ -104,12 +106,15 @@ def thumbnail(series: Series, size: int = 96) -> FloatArray:
         When the series cannot be used or its pixels are damaged.
     """
     usable(series)
-    frames = series.frames[0]
-    frame = frames[len(frames) // 2]
-    with all_open([frame.instance.item]):
-        ((_, plane),) = list(planes([frame]))
+    middle = series.shape[2] // 2
+    if series.converted is not None:
+        plane = series.converted.voxels(0, series.path)[:, :, middle]
+    else:
+        frame = series.frames[0][middle]
+        with all_open([frame.instance.item]):
+            plane = next(iter(planes([frame])))[1].T
     shown = SlicePlane(series.affine, series.shape, 2)
-    picture = _fitted(shown.to_display(plane.T), shown.spacing, size)
+    picture = _fitted(shown.to_display(plane), shown.spacing, size)
     low, high = np.percentile(picture, (0.5, 99.5))
     scaled = (picture - low) / (high - low) if high > low else np.zeros_like(picture)
     return np.clip(scaled, 0.0, 1.0).astype(np.float32)

@@ -20,6 +20,9 @@ from crl_core.scan import Origin
 _FAST = re.compile(
     r"tse|(?<![a-z])(?:fr)?fse|fse|tir|spc|haste|h2d|rare|cube|vista|vti|blade|propeller|space"
 )
+_FAST_WORDS = re.compile(r"(?<![a-z])(?:tse|fse|frfse|haste|(?:turbo|fast)[ _]spin)(?![a-z])")
+"""Words of the protocol; they count only where the header has no attribute of the kind."""
+
 _GRADIENT = re.compile(
     r"tfl|(?<![a-z])fl[23]d|flash|ffe|tfe|spgr|gre(?![a-z])|mprage|vibe|bravo|fiesta|trufi|fisp|merge"
 )
@@ -165,8 +168,10 @@ def _classify(evidence: _Evidence, inverted: bool, echoes: int) -> tuple[str, bo
         fast: bool | None = True
     elif gradient or _GRADIENT.search(names):
         return "gradient echo", False
-    elif not spin:
+    elif not spin and not _FAST_WORDS.search(evidence.description):
         return "unknown", None
+    elif not spin:
+        fast = True
     else:
         fast = _train_says(evidence, echoes)
     if fast:
@@ -208,8 +213,7 @@ def _fallback(
     for value, where in _private_times(name, view):
         if times.credible(name, value):
             return Stated(value, where)
-    # The protocol lists inversion times that are not played out as well.
-    if name == "ti" and protocol.get("sPrepPulses.ucInversion", "4").split()[0] in ("4", "0x4"):
+    if name == "ti" and not _protocol_inverts(view, protocol):
         return None
     key = {"tr": "alTR[0]", "te": f"alTE[{echo_index}]", "ti": "alTI[0]"}[name]
     try:
@@ -219,6 +223,16 @@ def _fallback(
     if not times.credible(name, value):
         return None
     return Stated(value, f"Siemens protocol in the DICOM header, {key}")
+
+
+def _protocol_inverts(view: FrameView, protocol: Mapping[str, str]) -> bool:
+    """Tell whether the inversion times a Siemens protocol lists are played out.
+
+    The switch is 4 for none, 2 and above 4 for kinds of inversion; 1 is found with both.
+    """
+    switch = protocol.get("sPrepPulses.ucInversion", "4").split()[:1]
+    scanning = view.texts("ScanningSequence") or view.siemens(0x5A)
+    return switch not in (["4"], ["0x4"]) and (switch not in (["1"], ["0x1"]) or "IR" in scanning)
 
 
 def _private_times(name: str, view: FrameView) -> Iterator[tuple[float, str]]:
