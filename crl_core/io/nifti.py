@@ -24,6 +24,7 @@ import numpy as np
 from nibabel import imageglobals
 from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from crl_core.errors import InputError, OutputError
@@ -53,6 +54,7 @@ _DAMAGED = (
     HeaderDataError,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.ImageDataError,
+    WrapStructError,
 )
 
 
