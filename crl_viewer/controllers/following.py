@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from crl_core.errors import Cancelled
+from crl_viewer.strings import number
 from crl_viewer.views.bases import ActivityView, ShellView
 from crl_viewer.workers.tasks import Task, Tasks
 
@@ -60,9 +61,9 @@ class Follow:
         def told(name: str | None, count: int, total: int) -> None:
             if name is not None:
                 words[0] = text.replace("{name}", name)
-            many = total > 1
-            share = min(count / total, 1.0) if many else None
-            view.set_progress(f"{words[0]} {count} of {total}" if many else words[0], share)
+            share = min(count / total, 1.0) if total > 1 else None
+            counted = f" {number(count)} of {number(total)}" if share is not None else ""
+            view.set_progress(words[0] + counted, share)
 
         def finished(future: Future[Result]) -> None:
             view.end()

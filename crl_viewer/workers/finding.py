@@ -113,13 +113,20 @@ def find(paths: Sequence[Path], watcher: Watcher) -> Found:
             here = _offers_of(place, watcher)
         except Cancelled:
             raise
-        except CRLError as refusal:
-            refusals.append(str(refusal))
+        except (CRLError, OSError) as refusal:
+            refusals.append(_line(refusal, place[0]))
             continue
         choice |= len(here) > 1
         refusals += [offer.line for offer in here if len(here) == 1 and not offer.usable]
         offers += [offer for offer in here if len(here) > 1 or offer.usable]
     return Found(tuple(offers), tuple(datasets), tuple(refusals), choice)
+
+
+def _line(refusal: CRLError | OSError, path: Path) -> str:
+    if isinstance(refusal, CRLError):
+        return str(refusal)
+    why = (refusal.strerror or type(refusal).__name__).lower()
+    return str(InputError(f"cannot be read: {why}", path=path, remedy="Check the permissions"))
 
 
 def offers_of_person(person: SubjectFiles, watcher: Watcher) -> list[Offer]:
