@@ -38,13 +38,14 @@ def inspect(
 
 def _rows(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
+    several = found.get("kind") == "dicom"
     for key, value in found.items():
         name = prefix + key.replace("_", " ")
         if key.endswith(("_origin", "_certainty")) or value == "":
             continue
         if key == "series":
-            rows.extend(_series_row(entry) for entry in value if found["kind"] == "dicom")
-        elif found["kind"] == "dicom" and key in KEYS.values():
+            rows.extend(_series_row(entry) for entry in value if several)
+        elif several and key in KEYS.values():
             continue
         elif f"{key}_origin" in found:
             rows.append((name.removesuffix(" ms"), _parameter(key, value, found)))

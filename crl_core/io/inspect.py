@@ -123,7 +123,7 @@ def describe_dicom(path: Path, wanted: str | None = None) -> dict[str, Any]:
 
 
 def _summary(series: Series) -> dict[str, Any]:
-    """What tells a scan from the others in a list."""
+    """Return what tells a scan from the others in a list."""
     return {
         "key": series.key,
         "number": series.number,
@@ -138,7 +138,7 @@ def _summary(series: Series) -> dict[str, Any]:
 
 
 def _sequence(series: Series) -> dict[str, Any]:
-    """What was acquired, besides TR, TE and TI; null where the header does not say."""
+    """Return what was acquired besides TR, TE and TI; None where the header does not say."""
     extras = series.timing.extras
     return {
         "sequence_type": series.kind,

@@ -41,6 +41,10 @@ _PHILIPS_TIMES = {
 """Group, creator, element and representation: repetition time, echo time (display), inversion
 time, prepulse delay."""
 
+_LONGEST_TRAIN = 2000
+_B0_KEY = "sProtConsistencyInfo.flNominalB0"
+_NOMINAL_FIELDS = (0.55, 1.5, 3.0, 7.0)
+
 _GYROMAGNETIC = 42.577
 """Protons, MHz per tesla."""
 
@@ -132,7 +136,7 @@ class _Evidence:
             echo_type=view.text("EchoPulseSequence"),
             planar=view.text("EchoPlanarPulseSequence") == "YES"
             or (_philips_number(view, 0x13, "SL") or 0) > 1,
-            train=int(train[0]) if train and 0 < train[0] < 2000 else None,
+            train=int(train[0]) if train and 0 < train[0] <= _LONGEST_TRAIN else None,
             several_echoes=view.text("MultipleSpinEcho") == "YES",
             inverted={"YES": True, "NO": False}.get(recovery),
             description=description.lower(),
@@ -215,6 +219,9 @@ def _fallback(
             return Stated(value, where)
     if name == "ti" and not _protocol_inverts(view, protocol):
         return None
+    # Beyond the number of contrasts the list goes on with values nobody set.
+    if name == "te" and echo_index >= (_count(protocol.get("lContrasts", ""), 1, 999) or 1):
+        return None
     key = {"tr": "alTR[0]", "te": f"alTE[{echo_index}]", "ti": "alTI[0]"}[name]
     try:
         value = float(f"{float(protocol.get(key, '')) / 1000.0:.12g}")
@@ -251,21 +258,30 @@ def _extras(
     view: FrameView, evidence: _Evidence, protocol: Mapping[str, str], fast: bool | None
 ) -> dict[str, Any]:
     extras: dict[str, Any] = {}
-    if fast and evidence.train is not None and evidence.train > 1:
-        extras["echo_train_length"] = evidence.train
-    spacing = protocol.get("sFastImaging.lEchoSpacing", "")
-    if fast and spacing.isdigit() and 0 < int(spacing) < 1_000_000:
-        extras["echo_spacing"] = float(f"{int(spacing) / 1000.0:.12g}")
-    tesla = _field_strength(view)
+    train = evidence.train if evidence.train is not None and evidence.train > 1 else None
+    if train is None:
+        train = _count(protocol.get("sFastImaging.lTurboFactor", ""), 2, _LONGEST_TRAIN)
+    spacing = _count(protocol.get("sFastImaging.lEchoSpacing", ""), 500, 1_000_000)
+    if fast and train is not None:
+        extras["echo_train_length"] = train
+    if fast and spacing is not None:
+        extras["echo_spacing"] = float(f"{spacing / 1000.0:.12g}")  # microseconds
+    tesla = _field_strength(view, protocol)
     if tesla is not None:
         extras["field_strength"] = tesla
-    suppressed = _fat_suppression(view, evidence)
+    suppressed = _fat_suppression(view, evidence, protocol)
     if suppressed is not None:
         extras["fat_suppression"] = suppressed
     return extras
 
 
-def _field_strength(view: FrameView) -> float | None:
+def _count(text: str, least: int, most: int) -> int | None:
+    """Read a whole number between two bounds, or return None."""
+    return int(text) if text.isdigit() and len(text) < 12 and least <= int(text) <= most else None
+
+
+def _field_strength(view: FrameView, protocol: Mapping[str, str]) -> float | None:
+    """Return the static field, T: as stated, else the nominal one of the frequency of protons."""
     stated = view.number("MagneticFieldStrength")
     if stated is not None and 0 < stated[0] < 30:
         return stated[0]
@@ -277,19 +293,29 @@ def _field_strength(view: FrameView) -> float | None:
     frequency = view.number("TransmitterFrequency", "MRImagingModifierSequence") or view.number(
         "ImagingFrequency"
     )
-    if frequency is not None and 0.1 < frequency[0] < 1000:
-        return round(frequency[0] / _GYROMAGNETIC, 3 if frequency[0] < 10 else 1)
-    return None
+    try:
+        measured = frequency[0] / _GYROMAGNETIC if frequency else float(protocol[_B0_KEY])
+    except (KeyError, ValueError):
+        return None
+    for nominal in _NOMINAL_FIELDS:
+        if abs(measured / nominal - 1.0) < 0.05:
+            return nominal
+    return float(f"{measured:.3g}") if 0.01 < measured < 30 else None
 
 
-def _fat_suppression(view: FrameView, evidence: _Evidence) -> bool | None:
+def _fat_suppression(
+    view: FrameView, evidence: _Evidence, protocol: Mapping[str, str]
+) -> bool | None:
     """Tell from what is stated; the absence of a word says little, except with Siemens."""
     selected = view.text("SpectrallySelectedSuppression", MODIFIER_GROUP)
     excited = view.text("SpectrallySelectedExcitation", MODIFIER_GROUP)
     spir = _philips_text(view, 0x21)
+    pulse = protocol.get("sPrepPulses.ucFatSat", "")
     if "FAT" in selected or excited == "WATER" or spir == "Y" or evidence.options & _FAT_WORDS:
         return True
+    if pulse in ("1", "0x1"):
+        return True
     siemens = view.text("Manufacturer").upper().startswith("SIEMENS")
-    if selected == "NONE" or spir == "N" or (siemens and evidence.options - {""}):
+    if selected == "NONE" or spir == "N" or pulse in ("4", "0x4"):
         return False
-    return None
+    return False if siemens and evidence.options - {""} else None

@@ -23,6 +23,7 @@ Name = str | int
 """A DICOM keyword, or a tag as a number."""
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_ANY = re.compile(r".*", re.DOTALL)
 _MAX_TEXT = 4096
 """Most bytes of one text element that are looked at."""
 
@@ -194,9 +195,20 @@ def blocks(dataset: Dataset, group: int, creator: str | re.Pattern[str]) -> list
     return found
 
 
+_ONE_OWNER = (0x0029, 0x2001, 0x2005)
+"""Private groups that one vendor of MR scanners each fills (Siemens, Philips, Philips)."""
+
+
 def private(dataset: Dataset, group: int, creator: str, element: int) -> Iterator[int]:
-    """Yield the tags where a private element, given its low byte, is there."""
-    for block in blocks(dataset, group, creator):
+    """Yield the tags where a private element, given its low byte, is there.
+
+    Some programs that remove names from headers drop the names of private creators as well;
+    in groups that have one owner only, the usual place is looked at then.
+    """
+    found = blocks(dataset, group, creator)
+    if not found and group in _ONE_OWNER and not blocks(dataset, group, _ANY):
+        found = [0x1000]
+    for block in found:
         tag = group << 16 | block | element
         if tag in dataset:
             yield tag
