@@ -37,11 +37,19 @@ class FrameView:
         The dataset.
     shared, own
         Items of the shared and of the frame's own functional groups, where there are any.
+    common
+        View of what all frames of the object share, so that it is worked out once.
     """
 
     top: Dataset
     shared: Dataset | None = None
     own: Dataset | None = None
+    common: FrameView | None = None
+
+    @property
+    def _levels(self) -> tuple[Dataset | None, ...]:
+        """The places that are this view's own business; the rest is in `common`."""
+        return (self.own,) if self.common is not None else (self.shared, self.top)
 
     def macro(self, name: str) -> Iterator[Dataset]:
         """Yield the items of a functional group that apply: own, shared, at the top."""
@@ -54,33 +62,31 @@ class FrameView:
     def classic(self) -> tuple[tuple[Dataset, str], ...]:
         """Places that hold elements as a classic object does, and what to call them."""
         places: list[tuple[Dataset, str]] = []
-        for name in _UNASSIGNED:
-            for place in (self.own, self.shared):
-                item = values.first_item(place, name)
-                if item is not None:
-                    places.append((item, "converted attributes, "))
-        for place in (self.own, self.shared):
-            places += [(item, _PHILIPS_WORDS) for item in _philips(place)]
-        places.append((self.top, ""))
-        places += [(item, _PHILIPS_WORDS) for item in _philips(self.top)]
-        return tuple(places)
+        for level in self._levels:
+            unassigned = (values.first_item(level, name) for name in _UNASSIGNED)
+            places += [(item, "converted attributes, ") for item in unassigned if item is not None]
+            if level is self.top:
+                places.append((level, ""))
+            places += [(item, "Philips private frame header, ") for item in _philips(level)]
+        return (*places, *(self.common.classic if self.common is not None else ()))
 
     @cached_property
     def _siemens(self) -> tuple[tuple[Dataset, int], ...]:
         """Private datasets of Siemens from XA on, each with the block of its elements."""
         found: list[tuple[Dataset, int]] = []
-        for place in (self.own, self.shared, self.top):
-            if place is None:
+        for level in self._levels:
+            if level is None:
                 continue
-            for block in values.blocks(place, 0x0021, _SIEMENS):
+            for block in values.blocks(level, 0x0021, _SIEMENS):
                 found += [
                     (item, inner)
-                    for item in values.items(place, 0x0021_00FE | block)
+                    for item in values.items(level, 0x0021_00FE | block)
                     for inner in values.blocks(item, 0x0021, _SIEMENS)
                 ]
-        for item in self.macro("MRImageFrameTypeSequence"):
-            found += [(item, block) for block in values.blocks(item, 0x0021, _SIEMENS)]
-        return tuple(found)
+            item = values.first_item(level, "MRImageFrameTypeSequence")
+            if item is not None:
+                found += [(item, block) for block in values.blocks(item, 0x0021, _SIEMENS)]
+        return (*found, *(self.common._siemens if self.common is not None else ()))
 
     def siemens(self, element: int) -> list[str]:
         """Return the texts of a private element of Siemens XA, given its low byte."""
@@ -138,9 +144,6 @@ class FrameView:
                 yield dataset, f"DICOM {words}{values.label(name)}"
 
 
-_PHILIPS_WORDS = "Philips private frame header, "
-
-
 def _philips(place: Dataset | None) -> list[Dataset]:
     """Return the classic headers that Philips keeps in private sequences."""
     if place is None:
@@ -157,6 +160,5 @@ def views(header: Header) -> list[FrameView]:
     dataset = header.dataset
     own = values.items(dataset, "PerFrameFunctionalGroupsSequence")
     shared = values.first_item(dataset, "SharedFunctionalGroupsSequence")
-    if not own:
-        return [FrameView(dataset, shared)]
-    return [FrameView(dataset, shared, item) for item in own]
+    common = FrameView(dataset, shared)
+    return [FrameView(dataset, shared, item, common) for item in own] or [common]

@@ -186,9 +186,9 @@ def blocks(dataset: Dataset, group: int, creator: str | re.Pattern[str]) -> list
         Name of the creator, such as ``Philips MR Imaging DD 001``, or a pattern for it.
     """
     found = []
-    first = group << 16
-    for tag in dataset.keys():  # noqa: SIM118  (iterating a dataset decodes its elements)
-        if first | 0x10 <= tag <= first | 0xFF:
+    # Arithmetic, because pydicom's tags compare slowly; keys, because items would be decoded.
+    for tag in dataset.keys():  # noqa: SIM118
+        if tag >> 8 == group << 8 and tag & 0xFF >= 0x10:
             name = text(dataset, int(tag))
             if name == creator if isinstance(creator, str) else creator.fullmatch(name):
                 found.append((tag & 0xFF) << 8)
