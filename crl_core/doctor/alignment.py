@@ -38,6 +38,9 @@ HYPOTHESES: tuple[Signs, ...] = tuple(cast(Signs, signs) for signs in product((1
 CLEAR = 0.06
 """A margin from which a verdict counts."""
 
+_LEAST_SHARED = 0.04
+"""Information (above 1) that two scans of one head share at least."""
+
 _QUICK_POINTS = 3000
 _THOROUGH_POINTS = 6000
 _BINS = 24
@@ -188,8 +191,8 @@ class Fit:
         scored = [(self.score(signs, movement), movement) for movement in candidates]
         return sorted(scored, key=lambda found: -found[0])
 
-    def refine(self, signs: Signs, start: Vector, rounds: int) -> float:
-        """Return the score after a movement was refined with Powell's method."""
+    def refine(self, signs: Signs, start: Vector, rounds: int) -> tuple[float, Vector]:
+        """Refine a movement with Powell's method; return its score and the movement."""
         scale = np.array([_MAX_TURN] * 3 + [_MAX_SHIFT * self._extent] * 3)
 
         def cost(p: Vector) -> float:
@@ -202,7 +205,7 @@ class Fit:
             bounds=[(-1.0, 1.0)] * 6,
             options={"xtol": 0.02, "ftol": 1e-4, "maxiter": rounds},
         )
-        return -float(found.fun)
+        return -float(found.fun), start + np.asarray(found.x) * scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,28 +236,38 @@ def compare(fixed: Small, moving: Small) -> Verdict:
     starts = {signs: quick.starts(signs)[0] for signs in HYPOTHESES}
     as_is, movement = starts[AS_IS]
     if all(as_is > starts[signs][0] for signs in HYPOTHESES if signs not in (AS_IS, LEFT_RIGHT)):
-        mirrored = quick.refine(LEFT_RIGHT, starts[LEFT_RIGHT][1], rounds=2)
+        mirrored, _ = quick.refine(LEFT_RIGHT, starts[LEFT_RIGHT][1], rounds=2)
         if _margin(as_is, mirrored) < CLEAR:
-            as_is = quick.refine(AS_IS, movement, rounds=2)
+            as_is, _ = quick.refine(AS_IS, movement, rounds=2)
         if _margin(as_is, mirrored) >= CLEAR:
             return Verdict(AS_IS, _margin(as_is, mirrored))
-    return _thorough(Fit(fixed, moving, _THOROUGH_POINTS))
+    return _thorough(fixed, moving)
 
 
-def _thorough(fit: Fit) -> Verdict:
+def _thorough(fixed: Small, moving: Small) -> Verdict:
+    """Refine every hypothesis that is worth it from several starts, the closest two once more."""
+    fit = Fit(fixed, moving, _QUICK_POINTS)
     starts = {signs: fit.starts(signs) for signs in HYPOTHESES}
     promising = sorted(HYPOTHESES, key=lambda signs: -starts[signs][0][0])[:3]
-    scores = {
-        signs: max(fit.refine(signs, movement, rounds=4) for _, movement in starts[signs])
+    found = {
+        signs: max(
+            (fit.refine(signs, movement, rounds=2) for _, movement in starts[signs]),
+            key=lambda result: result[0],
+        )
         for signs in dict.fromkeys((AS_IS, LEFT_RIGHT, *promising))
     }
-    best = max(scores, key=lambda signs: scores[signs])
-    runner = max(score for signs, score in scores.items() if signs != best)
-    return Verdict(best, _margin(scores[best], runner))
+    first, second, *_ = sorted(found, key=lambda signs: -found[signs][0])
+    if _margin(found[first][0], found[second][0]) < 2 * CLEAR:
+        fit = Fit(fixed, moving, _THOROUGH_POINTS)
+        for signs in (first, second):
+            found[signs] = fit.refine(signs, found[signs][1], rounds=4)
+        first, second = sorted((first, second), key=lambda signs: -found[signs][0])
+    return Verdict(first, _margin(found[first][0], found[second][0]))
 
 
 def _margin(winner: float, other: float) -> float:
-    return (winner - other) / max(winner - 1.0, other - 1.0, 1e-9)
+    # Two volumes of noise share next to nothing: a small difference of that says nothing.
+    return (winner - other) / max(winner - 1.0, other - 1.0, _LEAST_SHARED)
 
 
 def rotation(angles: Sequence[float] | Vector) -> Vector:

@@ -37,11 +37,22 @@ class Orientations:
     unclear: list[Dossier] = field(default_factory=list)
     same_voxels: dict[str, Dossier] = field(default_factory=dict)
 
+    @property
+    def main(self) -> tuple[Signs, list[Dossier]]:
+        """The largest group; of two as large the later one.
+
+        The first scan is as likely wrong as any other.
+        """
+        return max(reversed(self.groups.items()), key=lambda item: len(item[1]))
+
 
 def compare_subject(
     scans: Sequence[Dossier], stop: Callable[[], None] = lambda: None
 ) -> Orientations:
-    """Compare the scans of one subject; each against one other, doubtful ones against two.
+    """Sort the scans of one subject into groups that lie alike.
+
+    Each scan is compared with one of the largest group so far; what then stands against the
+    largest group is compared with a second one of it before it is believed.
 
     Parameters
     ----------
@@ -50,83 +61,107 @@ def compare_subject(
     stop
         Called before each comparison; may raise to give up.
     """
-    found = Orientations()
     usable = [s for s in scans if _small(s) is not None and not s.synthetic]
-    if len(usable) < 2:
-        return found
-    first, *rest = usable
-    found.groups[AS_IS] = [first]
-    doubtful: list[tuple[Dossier, Signs]] = []
-    for scan in rest:
-        stop()
-        verdict = _compare(first, scan)
-        if verdict is None:
-            found.unclear.append(scan)
-        elif verdict == AS_IS:
-            found.groups[AS_IS].append(scan)
-        else:
-            doubtful.append((scan, verdict))
-    for scan, signs in doubtful:
-        stop()
-        _confirm(scan, signs, found)
+    pairs = _Pairs(stop)
+    found = _sorted(usable, pairs)
+    left = list(usable)
+    while len(found.unclear) > 1 and len(found.main[1]) == 1 and len(left) > len(usable) - 2:
+        # The first scan fits none of the others: it may be the one that is beyond comparing.
+        left = left[1:]
+        found = _sorted(left, pairs)
+    found.unclear += [scan for scan in usable if scan not in left]
+    _retry(found, pairs)
+    _confirm(found, pairs)
     _same_voxels(found)
     return found
 
 
-def _confirm(scan: Dossier, signs: Signs, found: Orientations) -> None:
-    """Believe that a scan is mirrored only when a second one of either group says so too."""
-    others = found.groups[AS_IS][1:]
-    if signs in found.groups:
-        verdict, wanted = _compare(found.groups[signs][0], scan), AS_IS
-    elif others:
-        verdict, wanted = _compare(others[0], scan), signs
-    else:
-        verdict = wanted = signs
-    if verdict == wanted:
-        found.groups.setdefault(signs, []).append(scan)
-    else:
-        found.unclear.append(scan)
+def _sorted(usable: Sequence[Dossier], pairs: _Pairs) -> Orientations:
+    """Compare each scan with one of the largest group so far."""
+    found = Orientations()
+    for scan in usable:
+        if not found.groups:
+            found.groups[AS_IS] = [scan]
+            continue
+        signs, group = found.main
+        verdict = pairs.compare(group[0], scan)
+        if verdict is None:
+            found.unclear.append(scan)
+        else:
+            found.groups.setdefault(_between(signs, verdict), []).append(scan)
+    return found
+
+
+def _retry(found: Orientations, pairs: _Pairs) -> None:
+    """Give scans that fit the first of the largest group badly a chance with its second."""
+    if not found.groups:
+        return
+    signs, group = found.main
+    for scan in list(found.unclear) if len(group) > 1 else ():
+        verdict = pairs.compare(group[1], scan)
+        if verdict is not None:
+            found.unclear.remove(scan)
+            found.groups.setdefault(_between(signs, verdict), []).append(scan)
+
+
+class _Pairs:
+    """Comparisons of two scans, each made once."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._known: dict[frozenset[str], Signs | None] = {}
+
+    def compare(self, a: Dossier, b: Dossier) -> Signs | None:
+        """Return what is mirrored between two scans; None where that is not clear."""
+        key = frozenset((a.file, b.file))
+        if key not in self._known:
+            self._stop()
+            one, other = _small(a), _small(b)
+            assert one is not None
+            assert other is not None
+            verdict = compare(one, other)
+            self._known[key] = verdict.signs if verdict.margin >= CLEAR else None
+        return self._known[key]
+
+
+def _confirm(found: Orientations, pairs: _Pairs) -> None:
+    """Keep a scan against the largest group only where a second one of it agrees."""
+    if not found.groups:
+        return
+    main, right = found.main
+    for signs, group in list(found.groups.items()):
+        if signs == main:
+            continue
+        for scan in list(group):
+            verdicts = [pairs.compare(other, scan) for other in right[:3]]
+            agreeing = verdicts.count(_between(main, signs))
+            if agreeing < min(2, len(right)) or agreeing + verdicts.count(None) < len(verdicts):
+                group.remove(scan)
+                found.unclear.append(scan)
+        if not group:
+            del found.groups[signs]
 
 
 def _same_voxels(found: Orientations) -> None:
-    if len(found.groups) < 2:
-        return
+    """Find scans whose voxels lie right once they take the affine of another group's scan."""
     for signs, group in found.groups.items():
+        others = [s for kind, scans in found.groups.items() if kind != signs for s in scans]
         for scan in group:
             twin = next(
-                (
-                    other
-                    for kind, others in found.groups.items()
-                    for other in others
-                    if kind != signs and other.shape == scan.shape and other.codes != scan.codes
-                ),
-                None,
+                (o for o in others if o.shape == scan.shape and o.codes != scan.codes), None
             )
-            mine = _small(scan)
-            theirs = None if twin is None else _small(twin)
-            if (
-                twin is None
-                or theirs is None
-                or mine is None
-                or theirs.data.shape != mine.data.shape
-            ):
+            mine, theirs = _small(scan), None if twin is None else _small(twin)
+            if twin is None or mine is None or theirs is None:
                 continue
-            swapped = Small(mine.data, theirs.affine, mine.head)
-            verdict = compare(theirs, swapped)
+            if mine.data.shape != theirs.data.shape:
+                continue
+            verdict = compare(theirs, Small(mine.data, theirs.affine, mine.head))
             if verdict.signs == AS_IS and verdict.margin >= CLEAR:
                 found.same_voxels[scan.file] = twin
 
 
 def _small(scan: Dossier) -> Small | None:
     return None if scan.looks is None else scan.looks.small
-
-
-def _compare(fixed: Dossier, moving: Dossier) -> Signs | None:
-    a, b = _small(fixed), _small(moving)
-    if a is None or b is None:
-        return None
-    verdict = compare(a, b)
-    return verdict.signs if verdict.margin >= CLEAR else None
 
 
 def report_flips(
@@ -139,7 +174,7 @@ def report_flips(
             log.add(
                 "note",
                 "flip-unclear",
-                "whether it is mirrored cannot be told: it fits no other scan of the subject",
+                "whether it is mirrored cannot be told: it fits the other scans badly",
                 about=scan,
             )
         if len(found.groups) > 1:

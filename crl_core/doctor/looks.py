@@ -42,7 +42,7 @@ class Looks:
         Numbers of the slices, counted from 0, that hold one single value although slices on both
         sides do not, that have far less signal than both neighbours, and that equal the one before.
     per_slice
-        Whether every slice reaches the same maximum: each was scaled on its own.
+        Whether every slice reaches the same maximum with a voxel or so: each was scaled on its own.
     digest
         Hash of shape and voxels.
     small
@@ -91,7 +91,7 @@ class Looks:
             empty,
             dark,
             repeated,
-            per_slice,
+            per_slice and at_top <= 3 * len(slices),
             digest,
             small,
         )
