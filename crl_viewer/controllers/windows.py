@@ -2,7 +2,8 @@
 
 At the acquired setting the synthesised and the acquired pane share one window, so that a
 difference in brightness is a difference in signal; so they do once one is set by hand. At another
-setting their brightness cannot be compared, and each fills its own. Levels never change by
+setting, or where the scanner chose very different gains for two series, their brightness cannot be
+compared, and each fills its own. Levels never change by
 themselves while a slider moves.
 """
 
@@ -23,6 +24,10 @@ HEADROOM = 1.02
 
 STILL = 0.12
 """An automatic window within this share of the present one stays as it is."""
+
+
+FAINT, GLARING = 0.5, 1.3
+"""A synthesised image this many times as bright as the acquired one gets a window of its own."""
 
 
 class WindowsController:
@@ -77,6 +82,7 @@ class WindowsController:
             window = scan_window(compared, new.reference_scale(compared))
             if new.auto_window:
                 self._store.update(reference_window=window, window=window)
+                self._due = True
             else:
                 self._store.update(reference_window=window)
         if old.source is not new.source:
@@ -112,12 +118,19 @@ def frame_window(state: ViewerState) -> Window | None:
 
 
 def _automatic(state: ViewerState) -> Window | None:
-    """Return the window of the acquired scan at its own setting, else that of the frame."""
+    """Return the window of the acquired scan at its own setting, else that of the frame.
+
+    Scanners choose a gain for each series; where the two images differ by too much, the window
+    of one would show the other white or black.
+    """
     acquired = state.acquired
     known = None if acquired is None else acquired.parameters
-    if known is not None and not strings.deviation(state.parameters, known):
-        return state.reference_window or frame_window(state)
-    return frame_window(state)
+    shared, own = state.reference_window, frame_window(state)
+    if known is None or strings.deviation(state.parameters, known) or shared is None:
+        return own
+    if own is None or FAINT < own.width / shared.width < GLARING:
+        return shared
+    return own
 
 
 def _window_name(state: ViewerState, role: Role) -> str:

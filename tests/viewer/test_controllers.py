@@ -546,6 +546,22 @@ def test_a_drag_on_the_acquired_pane_starts_from_what_it_shows(loaded: Rig) -> N
     assert loaded.synthesised.set_levels.call_args.args == shown
 
 
+def test_a_scanner_gain_of_its_own_does_not_turn_the_synthesised_image_white() -> None:
+    rig = Rig()
+    quiet = make_scan("quiet", SequenceParameters(5000, 90), top=100.0)
+    rig.open(TE10, quiet)
+    rig.work()
+    rig.work()
+    frame = rig.state.frame
+    assert frame is not None
+    assert frame.request.parameters == quiet.parameters
+    shown, acquired = resolve(rig.state).shared_levels, resolve(rig.state).acquired_levels
+    assert shown is not None
+    assert acquired is not None
+    assert shown.high == pytest.approx(1.02 * frame.foreground_top)
+    assert acquired.high == pytest.approx(1.02 * 100 / 800, rel=0.05)
+
+
 def test_a_window_set_by_hand_stays(loaded: Rig) -> None:
     loaded.windows.dragged("acquired", 0.3, 0.1)
     chosen = loaded.state.window
