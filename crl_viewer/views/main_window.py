@@ -304,7 +304,7 @@ class MainWindow(QMainWindow):
             names = [f"scan_facts:{role}", f"scan_times:{role}"]
             if role == "acquired":
                 names.insert(0, "register")
-            pane.set_menu_actions([self.actions_by_id[name] for name in names])
+            pane.title_menu.set_actions([self.actions_by_id[name] for name in names])
 
     def choose_panel(self, shown: bool) -> None:
         """Show or hide the panel by hand; this lasts until the next choice."""

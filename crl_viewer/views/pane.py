@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import (
-    QAction,
     QColor,
     QImage,
     QMouseEvent,
@@ -17,7 +16,7 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QMenu, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from crl_core.geometry import SlicePlane
 from crl_viewer import theme
@@ -35,6 +34,7 @@ from crl_viewer.views.overlay import (
     tone_colour,
     window_text,
 )
+from crl_viewer.views.title_menu import TitleMenu
 
 CROSSHAIR_HOLE = 14
 CROSSHAIR_ALPHA = 0.47
@@ -72,9 +72,8 @@ class ImagePane(GestureArea):
         self._value_text = ""
         self._active = False
         self._scale_bar = True
-        self._menu: list[str] = []
-        self._menu_current: int | None = None
-        self._menu_actions: list[QAction] = []
+        self.title_menu = TitleMenu(self)
+        self.title_menu.chosen.connect(self.menuChosen)
         self._tip = ""
         self._words_layer: QPixmap | None = None
         self._live_layer: QPixmap | None = None
@@ -189,14 +188,10 @@ class ImagePane(GestureArea):
 
     def set_menu(self, entries: Sequence[str], current: int | None = None) -> None:
         """Offer a choice behind a chevron beside the title; an empty one takes it away."""
-        self._menu, self._menu_current = list(entries), current
+        self.title_menu.set_entries(entries, current)
         if self._words.has_menu != bool(entries):
             self._words.has_menu = bool(entries)
             self._forget_words()
-
-    def set_menu_actions(self, actions: Sequence[QAction]) -> None:
-        """Put commands below the choice beside the title."""
-        self._menu_actions = list(actions)
 
     def tip_at(self, at: QPointF) -> str:
         """Return what explains the place under the pointer: the lines at the top left."""
@@ -249,28 +244,9 @@ class ImagePane(GestureArea):
         """Return the size of a pane of the standard window."""
         return QSize(552, 378)
 
-    # Menu
-
     def open_menu(self) -> None:
         """Open the choice beside the title, if there is one."""
-        if not self._menu:
-            return
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        for number, entry in enumerate(self._menu):
-            action = menu.addAction(entry)
-            action.setCheckable(True)
-            action.setChecked(number == self._menu_current)
-            action.setData(number)
-        if self._menu_actions:
-            menu.addSeparator()
-            menu.addActions(self._menu_actions)
-        menu.triggered.connect(self._menu_triggered)
-        menu.popup(self.mapToGlobal(self._menu_area.bottomLeft().toPoint()))
-
-    def _menu_triggered(self, action: QAction) -> None:
-        if action not in self._menu_actions:
-            self.menuChosen.emit(action.data())
+        self.title_menu.open(self.mapToGlobal(self._menu_area.bottomLeft().toPoint()))
 
     # Pixels
 

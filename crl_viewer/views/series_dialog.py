@@ -23,7 +23,9 @@ from crl_viewer import icons, theme
 from crl_viewer.state.offers import Offer, ticked_line
 from crl_viewer.views.dialogs import Sheet
 from crl_viewer.views.segments import Chip, Words
-from crl_viewer.views.series_list import ROW, Heads, SeriesModel, SeriesView
+from crl_viewer.views.series_list import SeriesView
+from crl_viewer.views.series_model import SeriesModel
+from crl_viewer.views.series_rows import ROW, Heads
 
 MINIMUM = QSize(720, 420)
 _TO_THE_LIST = (

@@ -1,55 +1,31 @@
 """Finds what can be opened in files, folders, zip archives and BIDS datasets, from headers alone.
 
-Everything here runs off the GUI thread. What reads DICOM is imported with this module, before
-there are threads: two of them that import one package at once may find half of it.
+Everything here runs off the GUI thread.
 """
 
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from scipy import ndimage
 
 from crl_core.errors import Cancelled, CRLError, InputError
-from crl_core.geometry import SlicePlane
-from crl_core.io import ImageFile, dicom, nifti
-from crl_core.io.bids import SubjectFiles, find_subjects, read_sidecar, scan_name
-from crl_core.io.image_file import SYNTHETIC_FIELD
-from crl_core.io.timing import Timing, read_timing
-from crl_core.scan import FloatArray, Scan
-from crl_viewer.state.offers import Offer, Opened
+from crl_core.io import nifti
+from crl_core.io.bids import SubjectFiles, find_subjects
+from crl_viewer.state.offers import Offer
+from crl_viewer.workers.offering import (
+    NO_NIFTI,
+    Watcher,
+    dicom_offers,
+    is_archive,
+    is_dicom_file,
+    nifti_offer,
+    nifti_offers,
+)
 
 MAX_LISTED = 400
 """So many NIfTI images of one folder are listed; nobody chooses among more."""
-
-PICTURE = 96
-"""Longer side of a small picture, pixels."""
-
-_NO_NIFTI = "is not a NIfTI image"
-"""How `crl_core.io.nifti` refuses a file of another kind."""
-
-_MAX_PICTURE_BYTES = 96 * 2**20
-"""Larger files are listed without a picture: reading them all would take too long."""
-
-
-class Watcher(Protocol):
-    """What a listing tells and asks; see `crl_viewer.workers.tasks.Task`."""
-
-    def say(self, text: str) -> None:
-        """Tell what is being done."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Tell how far it is."""
-
-    def cancelled(self) -> bool:
-        """Return whether to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +113,13 @@ def offers_of_person(person: SubjectFiles, watcher: Watcher) -> list[Offer]:
     Cancelled
         When the watcher says so.
     """
-    return _nifti_offers(person.images, watcher)
+    return nifti_offers(person.images, watcher)
 
 
 def _places(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
     """Yield what is looked at as one: a path, or all DICOM files named out of one folder."""
     together: dict[Path, list[Path]] = {}
-    loose = [path for path in paths if _is_dicom_file(path)]
+    loose = [path for path in paths if is_dicom_file(path)]
     for path in loose:
         together.setdefault(path.parent, []).append(path)
     for path in paths:
@@ -151,17 +127,6 @@ def _places(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
             yield (path,)
         elif together.get(path.parent):
             yield tuple(together.pop(path.parent))
-
-
-def _is_dicom_file(path: Path) -> bool:
-    plain = path.is_file() and not nifti.is_nifti_name(path) and not _is_archive(path)
-    return plain and dicom.is_dicom(path)
-
-
-def _is_archive(path: Path) -> bool:
-    """Return whether a file is a zip archive, damaged or not."""
-    named = path.suffix.lower() == ".zip"
-    return path.is_file() and (named or zipfile.is_zipfile(path))
 
 
 def _people(place: Sequence[Path]) -> tuple[SubjectFiles, ...]:
@@ -179,10 +144,10 @@ def _offers_of(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
     path = place[0]
     if path.is_dir():
         return _folder_offers(path, watcher)
-    if len(place) > 1 or _is_archive(path) or _is_dicom_file(path):
-        return _dicom_offers(place, watcher)
-    offer = _nifti_offer(path)
-    if offer.refusal == _NO_NIFTI and not nifti.is_nifti_name(path):
+    if len(place) > 1 or is_archive(path) or is_dicom_file(path):
+        return dicom_offers(place, watcher)
+    offer = nifti_offer(path)
+    if offer.refusal == NO_NIFTI and not nifti.is_nifti_name(path):
         raise InputError(
             "holds neither NIfTI nor DICOM images",
             path=path,
@@ -193,9 +158,9 @@ def _offers_of(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
 
 def _folder_offers(folder: Path, watcher: Watcher) -> list[Offer]:
     images = list(_nifti_files(folder))
-    offers = _nifti_offers(images, watcher)
+    offers = nifti_offers(images, watcher)
     try:
-        return [*_dicom_offers((folder,), watcher), *offers]
+        return [*dicom_offers((folder,), watcher), *offers]
     except Cancelled:
         raise
     except CRLError:
@@ -214,183 +179,3 @@ def _nifti_files(folder: Path) -> Iterator[Path]:
                 if count > MAX_LISTED:
                     return
                 yield Path(where, name)
-
-
-# DICOM ------------------------------------------------------------------------------------------
-
-
-def _dicom_offers(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
-    path = place[0]
-    if len(place) > 1:
-        found = _look(path.parent, watcher, place)
-    elif path.is_file() and not _is_archive(path):
-        found = _series_around(path, watcher)
-    else:
-        found = _look(path, watcher)
-    return [_series_offer(series) for series in found]
-
-
-def _look(path: Path, watcher: Watcher, files: Sequence[Path] | None = None) -> list[dicom.Series]:
-    return dicom.find_series(
-        path, files=files, progress=watcher.progress, cancelled=watcher.cancelled
-    )
-
-
-def _series_around(file: Path, watcher: Watcher) -> list[dicom.Series]:
-    """Return what one file holds, or where that is a single slice, the series it belongs to.
-
-    Only the files beside it are looked at.
-    """
-    alone = _look(file, watcher)
-    if len(alone) != 1 or alone[0].refusal or alone[0].shape[2] > 1:
-        return alone
-    beside = [path for path in sorted(file.parent.iterdir()) if _is_dicom_file(path)]
-    around = _look(file.parent, watcher, beside) if len(beside) > 1 else []
-    mine = [series for series in around if file in _files_of(series)]
-    return [replace(series, path=file) for series in mine] or alone
-
-
-def _files_of(series: dicom.Series) -> set[Path]:
-    """Return the files of a series that can be used; empty for any other."""
-    return {frame.instance.item.path for volume in series.frames for frame in volume}
-
-
-def _series_offer(series: dicom.Series) -> Offer:
-    number = "" if series.number is None else str(series.number)
-    return Offer(
-        path=series.path,
-        series=series.key,
-        title=series.description or f"Series {series.key}",
-        number=number,
-        kind=series.kind,
-        fast_spin_echo=series.fast_spin_echo,
-        timing=series.timing,
-        shape=series.shape,
-        voxel_size=series.voxel_size,
-        plane=series.plane,
-        volumes=series.volumes,
-        refusal=series.refusal,
-        remedy=series.remedy,
-        maker=series.manufacturer,
-        read=partial(_read_series, series),
-        thumbnail=partial(dicom.thumbnail, series, PICTURE),
-    )
-
-
-def _read_series(series: dicom.Series, volume: int | None = None) -> Opened:
-    return Opened(
-        scan=dicom.read_series(series, volume=volume),
-        volumes=series.volumes,
-        timing=series.timing,
-        volume=volume or 0,
-        again=partial(_read_series, series),
-        chosen=series.path,
-    )
-
-
-# NIfTI ------------------------------------------------------------------------------------------
-
-
-def _nifti_offers(images: Sequence[Path], watcher: Watcher) -> list[Offer]:
-    offers = []
-    for done, path in enumerate(images):
-        if watcher.cancelled():
-            raise Cancelled("the search was given up")
-        watcher.progress(done, len(images))
-        offers.append(_nifti_offer(path))
-    return offers
-
-
-def _nifti_offer(path: Path) -> Offer:
-    """Describe a NIfTI file from its header and sidecars; one that is damaged says so."""
-    try:
-        header, affine, _ = nifti.read_header(path)
-        sidecar, where = read_sidecar(path)
-        timing = read_timing(sidecar, header, path=path, where=where)
-        plane, volumes = _lie_of(header, affine)
-    except CRLError as refusal:
-        return Offer(
-            path, scan_name(path), Timing(), (0, 0, 0), (0.0, 0.0, 0.0), partial(_read_nifti, path),
-            refusal=refusal.problem, remedy=refusal.remedy,
-        )  # fmt: skip
-    rows, cols = plane.shape_display
-    kind, turbo = _sequence(sidecar, timing)
-    return Offer(
-        path=path,
-        title=scan_name(path),
-        timing=timing,
-        shape=(cols, rows, plane.n_slices),
-        voxel_size=(*plane.spacing, plane.slice_spacing),
-        read=partial(_read_nifti, path),
-        kind=kind,
-        fast_spin_echo=turbo,
-        plane=plane.name.lower(),
-        volumes=volumes,
-        thumbnail=partial(_nifti_picture, path),
-        maker=str(sidecar.get("Manufacturer", ""))[:40],
-    )
-
-
-def _lie_of(header: Any, affine: Any) -> tuple[SlicePlane, int]:
-    """Return how the slices of a file lie, and how many volumes it holds."""
-    shape = [int(n) for n in header.get_data_shape()]
-    x, y, z = [*shape, 1, 1][:3]
-    # A volume of one repeated zero takes no memory and knows its slice axis.
-    like = Scan(np.broadcast_to(np.float32(0), (x, y, z)), affine, "")
-    volumes = int(np.prod(shape[3:])) if len(shape) > 3 else 1
-    return SlicePlane(affine, like.shape, like.slice_axis), volumes
-
-
-def _sequence(sidecar: Any, timing: Timing) -> tuple[str, bool | None]:
-    """Return the sequence type as far as a sidecar tells, and whether it is fast spin echo."""
-    if sidecar.get(SYNTHETIC_FIELD) is True:
-        return "synthetic, not acquired", None
-    listed = sidecar.get("ScanningSequence")
-    kinds = {str(k).upper() for k in listed} if isinstance(listed, list) else set()
-    kinds |= set(str(listed).upper().split("\\")) if isinstance(listed, str) else set()
-    if kinds & {"GR", "EP"}:
-        return "gradient echo" if "GR" in kinds else "echo planar", False
-    train = timing.extras.get("echo_train_length")
-    if "SE" not in kinds and train is None:
-        return "", None
-    inversion = "inversion recovery " if "IR" in kinds else ""
-    if train is None:
-        return f"{inversion}spin echo", None
-    turbo = int(train) > 1
-    return f"{inversion}{'fast ' if turbo else ''}spin echo", turbo
-
-
-def _read_nifti(path: Path, volume: int | None = None) -> Opened:
-    file = ImageFile.read(path, volume)
-    return Opened(
-        scan=file.scan(),
-        volumes=file.volume.count,
-        timing=file.timing(),
-        volume=file.volume.index,
-        again=partial(_read_nifti, path),
-        chosen=path,
-    )
-
-
-def _nifti_picture(path: Path) -> FloatArray:
-    """Return the middle slice as on screen, 0 to 1, with square pixels.
-
-    Raises
-    ------
-    InputError
-        When the file is damaged, or too large to be read for a picture.
-    """
-    if path.stat().st_size > _MAX_PICTURE_BYTES:
-        raise InputError("is too large for a small picture", path=path)
-    scan = ImageFile.read(path, 0).scan()
-    plane = SlicePlane(scan.affine, scan.shape, scan.slice_axis)
-    shown = plane.to_display(scan.slice(scan.n_slices // 2))
-    width, height = plane.size_mm
-    longest = max(width, height)
-    size = (max(1, round(PICTURE * height / longest)), max(1, round(PICTURE * width / longest)))
-    factors = [wanted / had for wanted, had in zip(size, shown.shape, strict=True)]
-    blurred = ndimage.gaussian_filter(shown, [max(0.0, 0.4 / f - 0.4) for f in factors])
-    small = ndimage.zoom(blurred, factors, order=1)
-    low, high = np.percentile(small, [1, 99.5])
-    top = high if high > low else low + 1.0
-    return np.asarray(np.clip((small - low) / (top - low), 0, 1), dtype=np.float32)

@@ -10,7 +10,7 @@ from PySide6.QtGui import QImage
 from crl_viewer import theme
 from crl_viewer.state.offers import Offer
 from crl_viewer.views.series_dialog import SeriesDialog
-from crl_viewer.views.series_list import NARROW, ROW, Columns
+from crl_viewer.views.series_rows import NARROW, ROW, Columns
 from tests.viewer.fakes import make_offer
 
 Key = Qt.Key
