@@ -27,8 +27,8 @@ _GRADIENT = re.compile(
     r"tfl|(?<![a-z])fl[23]d|flash|ffe|tfe|spgr|gre(?![a-z])|mprage|vibe|bravo|fiesta|trufi|fisp|merge"
 )
 _PLANAR = re.compile(r"ep2d|ep_|epi(?![a-z])|epfid|epse|dwi?epi")
-_PREPARED = re.compile(r"tfl|mprage|mp2rage|bravo|(?<![a-z])tfe")
-"""Gradient echo sequences that usually begin with an inversion."""
+_PREPARED = re.compile(r"tfl|mprage|mp2rage|bravo|(?<![a-z])tfe|(?<![a-z])tir")
+"""Names of sequences that usually begin with an inversion."""
 
 _FAT_WORDS = {"FS", "WE", "FAT_SAT", "FATSAT", "SPIR", "SPAIR"}
 
@@ -92,8 +92,8 @@ def describe(
         stated = stated or _fallback(name, view, protocol, times, echo_index)
         if stated is not None:
             timing.add(name, stated.value, Origin(stated.where))
-    inverted = timing.values.get("ti", 0.0) > 0 or evidence.inverted is True
-    kind, fast = _classify(evidence, inverted, echoes)
+    inverted = timing.values.get("ti", 0.0) > 0 or evidence.inverted or "IR" in evidence.scanning
+    kind, fast = _classify(evidence, bool(inverted), echoes)
     if "ti" not in timing.values:
         origin = _no_inversion(evidence, times, kind)
         if origin is not None:
@@ -189,7 +189,7 @@ def _train_says(evidence: _Evidence, echoes: int) -> bool | None:
         return False
     if evidence.train is not None and evidence.train > echoes:
         return True
-    if "SK" in evidence.variant:
+    if "SK" in evidence.variant or _FAST_WORDS.search(evidence.description):
         return True
     return False if evidence.train is not None else None
 
