@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
@@ -122,12 +123,18 @@ def _subject(scans: Sequence[Dossier], log: Log) -> None:
         return
     grids.sort(key=len, reverse=True)
     main = grids[0][0]
-    remedy = command("prepare", log.root, ["-o", f"{log.root}_prepared"])
+    remedy = prepare_command(log.root)
     odd = [scan for grid in grids[1:] for scan in grid]
     for scan in odd:
         text = _difference(scan, main, len(grids[0]))
         code = "apart" if "apart" in text else "slices" if "slices" in text else "grid"
         log.add("warning", code, text, about=scan, mend=remedy)
+
+
+def prepare_command(root: Path) -> str:
+    """Return the command that brings the scans of each subject onto one grid."""
+    named = root if root.name else root.absolute()  # "." has no name to build on
+    return command("prepare", root, ["-o", f"{named}_prepared"])
 
 
 def _difference(scan: Dossier, main: Dossier, alike: int) -> str:

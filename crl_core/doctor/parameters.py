@@ -149,8 +149,10 @@ def _against_header(scan: Dossier, header: Mapping[str, float], log: Log) -> Non
         log.add(
             "warning",
             "header-disagrees",
-            f"the sidecar gives {name.upper()} {value.ms:g} ms, the NIfTI header {stated:g} ms",
+            f"the sidecar gives {name.upper()} {value.ms:g} ms, the NIfTI header {stated:g} ms; "
+            "the command believes the header",
             about=scan,
+            action=_rewrite(scan, {name: stated}),
         )
 
 
@@ -306,7 +308,14 @@ def _outliers(scans: Sequence[Dossier], log: Log) -> None:
                         f"{name.upper()} {value:g} ms, but {typical:g} ms in the "
                         f"{len(known) - 1} other scans named {scan.name}",
                         about=scan,
+                        action=_rewrite(scan, {name: typical}),
                     )
+
+
+def _rewrite(scan: Dossier, changes: Mapping[str, float]) -> Mend:
+    """Return the mend that changes one value and keeps the others; for a person to decide."""
+    known = {name: value.ms for name, value in scan.values.items()}
+    return Mend("params", scan.file, _triple({**known, **changes}), sure=False)
 
 
 def _far(a: float, b: float) -> bool:

@@ -216,6 +216,7 @@ def test_a_header_that_says_otherwise_is_a_warning(root: Path) -> None:
     finding = only(check_dataset(root, quick=True), "header-disagrees")
     assert finding.severity == "warning"
     assert "TE 104.2 ms, the NIfTI header 80 ms" in finding.problem
+    assert finding.mend.endswith("paper7_T2w.nii.gz=8142,80,0")
 
 
 def test_one_subject_off_from_the_others_is_a_warning(tmp_path: Path) -> None:
@@ -225,6 +226,7 @@ def test_one_subject_off_from_the_others_is_a_warning(tmp_path: Path) -> None:
     forget_header(image)
     finding = only(check_dataset(root, quick=True), "outlier")
     assert "TE 10.4 ms, but 104.2 ms in the 3 other scans named paper7 T2w" in finding.problem
+    assert finding.mend.endswith("paper7_T2w.nii.gz=8142,104.2,0")
 
 
 def test_nominal_values_are_noted(root: Path) -> None:

@@ -187,6 +187,16 @@ def test_grids_that_differ_are_mended_by_prepare(root: Path) -> None:
     assert finding.mend == f"crl prepare {root} -o {root}_prepared"
 
 
+def test_commands_work_from_inside_the_dataset(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    edit(image_of(root, 1, 5), {"EchoTime": 10.42})
+    image = image_of(root, 2, 7)
+    replace_voxels(image, voxels_of(image)[1:])
+    report = check_dataset(".")
+    assert only(report, "milliseconds").mend.startswith("crl mend . --milliseconds sub-01/anat/")
+    assert only(report, "grid").mend == f"crl prepare . -o {root}_prepared"
+
+
 def test_a_missing_slice_is_told_by_the_others(root: Path) -> None:
     image = image_of(root, 2, 7)
     replace_voxels(image, voxels_of(image)[:, :, :-1])
