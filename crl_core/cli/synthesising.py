@@ -138,7 +138,9 @@ def load_sources(
     volume: int | None = None,
     series: Sequence[str] = (),
 ) -> list[Scan]:
-    """Load the sources, each with parameters from the line or from its own file.
+    """Load the sources on the grid of the first, each with its parameters.
+
+    Parameters come from the line or from the file; the affines say what lies where.
 
     Parameters
     ----------
@@ -158,7 +160,11 @@ def load_sources(
         When a source has no parameters, or impossible ones.
     InputError
         When a file cannot be read.
+    GridError
+        When the fields of view of two sources do not overlap.
     """
+    from crl_core.preprocess.resample import resample_to
+
     readers = _readers(paths, series)
     if given and len(given) == len(paths):
         scans = [read(volume=volume, parameters=q) for read, q in zip(readers, given, strict=True)]
@@ -175,7 +181,8 @@ def load_sources(
             scans[i] = readers[i](volume=volume, parameters=parameters)
     for scan in scans:
         scan.playable_parameters()
-    return scans
+    # The scans of one session lie on grids of their own more often than not.
+    return [scans[0], *(resample_to(scan, scans[0]) for scan in scans[1:])]
 
 
 def _readers(paths: list[Path], keys: Sequence[str]) -> list[Callable[..., Scan]]:

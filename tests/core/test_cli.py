@@ -221,6 +221,23 @@ def test_many_contrasts_from_two_sources(
     np.testing.assert_array_equal(first, again)
 
 
+def test_sources_on_different_grids_come_to_that_of_the_first(
+    crl: Run, checkpoint: Path, source: Path, tmp_path: Path
+) -> None:
+    """The second scan has the same head upside down on a shifted grid of its own."""
+    flipped = AFFINE @ np.array([[1, 0, 0, 0], [0, -1, 0, 35], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    later = tmp_path / "later.nii.gz"
+    save(Scan(head(seed=1)[:, ::-1], flipped, "x", SequenceParameters(5000, 90)), later)
+    plain = write(tmp_path / "plain.nii.gz", SequenceParameters(5000, 90), seed=1)
+    words = ["--tr", 8000, "--te", 40, "--checkpoint", checkpoint, "-o"]
+    code, _, err = crl("synth", source, later, *words, tmp_path / "a.nii")
+    assert code == 0
+    assert "Resampled" in err
+    assert crl("synth", source, plain, *words, tmp_path / "b.nii")[0] == 0
+    a, b = (load(tmp_path / name).data for name in ("a.nii", "b.nii"))
+    np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 def test_checkpoint_left_out_or_named_is_a_bundled_one(
     crl: Run, checkpoint: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
