@@ -68,7 +68,12 @@ class JpegSize:
 
 
 def fits(data: bytes, instance: Instance) -> bool:
-    """Return whether an encoded frame declares the size that the DICOM header declares."""
+    """Return whether an encoded frame is whole and of the size that the DICOM header declares.
+
+    The decoder fills in what is missing at the end of a truncated stream without a word.
+    """
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        return False
     size = JpegSize.read(data)
     return size is not None and (size.rows, size.columns, size.components) == (
         instance.rows,

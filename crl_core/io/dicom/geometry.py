@@ -70,7 +70,7 @@ def directions(frame: Frame) -> tuple[FloatVector, FloatVector, FloatVector]:
     """
     remedy = "Export the series again with its geometry"
     if frame.orientation is None or frame.position is None:
-        raise Unusable("its header does not say where the slices lie", remedy, other_reader=True)
+        raise Unusable("its header does not say where the slices lie", remedy)
     right, down = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
     lengths = np.linalg.norm(right), np.linalg.norm(down)
     if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(right @ down) > 0.01:

@@ -35,6 +35,8 @@ _LOOKED_AT = 500
 
 _DAMAGED = "damaged file"
 
+_INVERTED = "Stored from white to black (MONOCHROME1), turned round here."
+
 Progress = Callable[[int, int], None]
 
 
@@ -217,6 +219,7 @@ def _series(part: Part, path: Path, tes: Sequence[float]) -> Series:
         sizes = [float(v) for v in np.linalg.norm(affine[:3, :3], axis=0)]
         slices = len(stack.places)
         notes = (*notes, "One slice only.") if slices == 1 else notes
+        notes = (*notes, _INVERTED) if instance.inverted else notes
     number = "x" if instance.number is None else str(instance.number)
     return Series(
         key=f"{number}{part.suffix}",

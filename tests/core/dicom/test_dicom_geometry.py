@@ -46,9 +46,7 @@ def test_classic_series_against_dcm2niix(
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS)
-def test_enhanced_series_against_dcm2niix(
-    tmp_path: Path, orientation: tuple[float, ...]
-) -> None:
+def test_enhanced_series_against_dcm2niix(tmp_path: Path, orientation: tuple[float, ...]) -> None:
     enhanced(tmp_path / "in" / "a.dcm", orientation=orientation)
     (image,) = by_dcm2niix(tmp_path / "in", tmp_path / "out")
     assert disagreement(load(tmp_path / "in"), image) == ""
@@ -130,7 +128,7 @@ def test_positions_decide_not_names_numbers_or_thickness(tmp_path: Path) -> None
     )
     scan = load(tmp_path)
     assert scan.voxel_size == pytest.approx((1.25, 1.5, 4.0))
-    assert np.array_equal(scan.data, volume(24, 32, 6).T)
+    assert np.array_equal(scan.data, volume(36, 40, 6).T)
 
 
 def test_rounded_positions_are_no_gaps(tmp_path: Path) -> None:
@@ -147,7 +145,7 @@ def test_rounded_positions_are_no_gaps(tmp_path: Path) -> None:
 def test_one_slice_takes_its_thickness(tmp_path: Path) -> None:
     (path,) = classic(tmp_path, slices=1)
     scan = load(path)
-    assert scan.shape == (24, 32, 1)
+    assert scan.shape == (36, 40, 1)
     assert scan.voxel_size == pytest.approx((1.25, 1.5, 3.0))
     assert scan.parameters is not None
     assert "One slice only" in scan.note

@@ -202,9 +202,7 @@ def test_conventional_dual_spin_echo_is_not_fast(tmp_path: Path) -> None:
         ({}, None),
     ],
 )
-def test_fat_suppression(
-    tmp_path: Path, elements: dict[str, Any], expected: bool | None
-) -> None:
+def test_fat_suppression(tmp_path: Path, elements: dict[str, Any], expected: bool | None) -> None:
     classic(tmp_path, **elements)
     assert only(tmp_path).timing.extras.get("fat_suppression") is expected
 
@@ -227,9 +225,7 @@ def test_fat_suppression_of_enhanced(tmp_path: Path) -> None:
         ({}, None),
     ],
 )
-def test_field_strength(
-    tmp_path: Path, elements: dict[str, Any], expected: float | None
-) -> None:
+def test_field_strength(tmp_path: Path, elements: dict[str, Any], expected: float | None) -> None:
     classic(tmp_path, **elements)
     assert only(tmp_path).timing.extras.get("field_strength") == expected
 

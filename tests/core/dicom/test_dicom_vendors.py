@@ -147,9 +147,7 @@ def test_opens_with_what_its_header_holds(root: Path, known: Known) -> None:
 
 
 @pytest.mark.parametrize("known", USABLE, ids=lambda known: known.folder)
-def test_every_voxel_lies_where_dcm2niix_puts_it(
-    root: Path, tmp_path: Path, known: Known
-) -> None:
+def test_every_voxel_lies_where_dcm2niix_puts_it(root: Path, tmp_path: Path, known: Known) -> None:
     (image,) = by_dcm2niix(root / known.folder, tmp_path)
     assert disagreement(load(root / known.folder), image) == ""
 

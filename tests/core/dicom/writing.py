@@ -31,7 +31,7 @@ DOUBLE_OBLIQUE = (0.9848078, 0.0593912, 0.1631759, 0.0, 0.9396926, -0.3420201)
 
 
 def volume(columns: int, rows: int, slices: int) -> NDArray[np.uint16]:
-    """Return a head-like blob, (slices, rows, columns), that no flip or transpose maps to itself."""
+    """Return a head-like blob, (slices, rows, columns), that no flip maps to itself."""
     z, y, x = np.meshgrid(
         np.linspace(-1, 1, slices) if slices > 1 else [0.2],
         np.linspace(-1, 1, rows),
@@ -93,8 +93,8 @@ def classic(
     folder: Path,
     *,
     slices: int = 6,
-    columns: int = 24,
-    rows: int = 32,
+    columns: int = 36,
+    rows: int = 40,
     orientation: Sequence[float] = AXIAL,
     spacing: tuple[float, float] = (1.5, 1.25),
     gap: float = 4.0,
@@ -133,8 +133,8 @@ def enhanced(
     path: Path,
     *,
     slices: int = 6,
-    columns: int = 24,
-    rows: int = 32,
+    columns: int = 36,
+    rows: int = 40,
     orientation: Sequence[float] = AXIAL,
     spacing: tuple[float, float] = (1.5, 1.25),
     gap: float = 4.0,
