@@ -168,18 +168,39 @@ def longitudinal_map(
     partly stored again.
     """
     t1, t2, b1 = _together(t1, t2, b1)
-    half = np.exp(-train.spacing / 2.0 / t1)
     # Two cases side by side: a unit that does not recover, and nothing that recovers.
-    graph = _Graph(train, np.stack([t1, t1]), np.stack([t2, t2]))
-    graph.stored[0] = np.stack([half, 1.0 - half])
+    left = _longitudinal(np.stack([t1, t1]), np.stack([t2, t2]), train, b1, (1.0, 0.0), (0.0, 1.0))
+    return left[0], left[1]
+
+
+def longitudinal_left(t1: Values, t2: Values, train: EchoTrain, b1: Values = 1.0) -> Array:
+    """Return the second part of `longitudinal_map` alone: Mz after a train that began with none."""
+    t1, t2, b1 = _together(t1, t2, b1)
+    return np.asarray(_longitudinal(t1[None], t2[None], train, b1, (0.0,), (1.0,))[0])
+
+
+def _longitudinal(
+    t1: Array,
+    t2: Array,
+    train: EchoTrain,
+    b1: Array,
+    start: tuple[float, ...],
+    equilibrium: tuple[float, ...],
+) -> Array:
+    """Follow Mz through a train, one case a row: where it starts and what it recovers to."""
+    cases = (-1, *(1 for _ in b1.shape))
+    begin, end = np.reshape(start, cases), np.reshape(equilibrium, cases)
+    half = np.exp(-train.spacing / 2.0 / t1)
+    graph = _Graph(train, t1, t2)
+    graph.stored[0] = begin * half + end * (1.0 - half)
     left = graph.stored[0]
     for angle in np.deg2rad(train.angles()):
         graph.pulse(-angle * b1)
         left = graph.stored[0].copy()
         graph.advance()
         graph.dephasing[0] = -graph.rephasing[0]  # order 0 is its own mirror image
-        graph.stored[0, 1] += 1.0 - half**2
-    return left[0] * half, left[1] * half + 1.0 - half
+        graph.stored[0] += end * (1.0 - half**2)
+    return np.asarray(left * half + end * (1.0 - half))
 
 
 class _Graph:

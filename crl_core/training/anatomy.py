@@ -8,13 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crl_core.errors import InputError
-from crl_core.physics.subjects import Tissues
+from crl_core.physics.labels import Tissues
 
 SLAB_SIZE = 208
 LEAST_HEAD = 0.08  # share of a slab that must be head
+_DETAIL_SEED = 20
 
 
 def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZE) -> Tissues:
+    """Cut a slab as `cut_slab` does and return its tissue indices alone."""
+    return cut_slab(rng, anatomy, size)[0]
+
+
+def cut_slab(
+    rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZE
+) -> tuple[Tissues, tuple[float, float, float]]:
     """Cut a slab of random place, tilt, scale and thickness out of an anatomy.
 
     Parameters
@@ -30,6 +38,8 @@ def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZ
     -------
     slab
         (sub-slices, size, size); nearest neighbour, so indices stay indices.
+    voxel
+        Size along each axis of the slab, mm.
     """
     axis = int(rng.choice(3, p=[0.08, 0.07, 0.85]))
     # The lower part of the head is neck; brain slices are what users open.
@@ -44,8 +54,11 @@ def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZ
     thickness = float(rng.choice([1.0, 3.0, 5.0, 6.5]))
     n_sub = max(1, round(thickness / 1.3))
     depth = (np.arange(n_sub) - (n_sub - 1) / 2) * (thickness / n_sub)
-    side = (np.arange(size) - (size - 1) / 2) * voxel * float(rng.uniform(0.97, 1.03))
+    wider = voxel * float(rng.uniform(0.97, 1.03))
+    side = (np.arange(size) - (size - 1) / 2) * wider
     up = (np.arange(size) - (size - 1) / 2) * voxel
+    depth, side, up = (v.astype(np.float32) for v in (depth, side, up))
+    centre, basis = centre.astype(np.float32), basis.astype(np.float32)
     index = []
     for a in range(3):
         place = (
@@ -59,7 +72,8 @@ def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZ
     for a in range(3):
         ok &= (index[a] >= 0) & (index[a] < anatomy.shape[a])
         np.clip(index[a], 0, anatomy.shape[a] - 1, out=index[a])
-    return np.asarray(np.where(ok, anatomy[index[0], index[1], index[2]], 0), dtype=np.uint8)
+    slab = np.where(ok, anatomy[index[0], index[1], index[2]], 0)
+    return np.asarray(slab, dtype=np.uint8), (thickness / n_sub, voxel, wider)
 
 
 def check_size(anatomy: Tissues) -> None:
@@ -85,20 +99,13 @@ def _small_rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def load_anatomy(path: Path) -> Tissues:
-    """Read a label map; return tissue indices in RAS order, uint8, cropped to the head."""
-    from crl_core import io
-    from crl_core.physics.subjects import check_labels, to_ras
-    from crl_core.physics.tissues import labels_to_tissues
+    """Read a label map; return tissue indices in RAS order, uint8, cropped to the head.
 
-    scan = io.load(path)
-    check_labels(scan.data, path)
-    labels, _ = to_ras(scan.data.astype(np.int32), scan.affine)
-    tissues = labels_to_tissues(labels)
-    edges = []
-    for axis in range(3):
-        other = tuple(a for a in range(3) if a != axis)
-        inside = np.flatnonzero((tissues > 0).any(axis=other))
-        if len(inside) == 0:
-            raise InputError("the label map holds no tissue this program knows", path=path)
-        edges.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return np.ascontiguousarray(tissues[tuple(edges)])
+    Soft tissue is told apart and vessels are added as `crl_core.physics.anatomy.detailed` does,
+    with a seed of its own, so that a map always gives the same anatomy.
+    """
+    from crl_core.physics.anatomy import detailed
+    from crl_core.physics.labels import cropped, read_label_map
+
+    found = cropped(read_label_map(path), path)
+    return np.ascontiguousarray(detailed(found, np.random.default_rng(_DETAIL_SEED)))

@@ -14,11 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crl_core.errors import InputError
-from crl_core.physics.subjects import Realism, Tissues, acquire, draw_decay, draw_maps
+from crl_core.physics.labels import Tissues
+from crl_core.physics.protocols import (
+    RANDOM_TE,
+    RANDOM_TI,
+    RANDOM_TR,
+    RANDOM_TR_INVERTED,
+    random_sequence,
+)
+from crl_core.physics.quick import draw_slice
+from crl_core.physics.realism import Realism
 from crl_core.physics.tissues import draw_table
 from crl_core.scan import FloatArray, IntensityScale, Scan, Subject
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
-from crl_core.training.anatomy import LEAST_HEAD, SLAB_SIZE, check_size, random_slab
+from crl_core.training.anatomy import LEAST_HEAD, SLAB_SIZE, check_size, cut_slab
 from crl_core.training.config import TrainingConfig
 from crl_core.trust import MAX_POINTS, ParameterBox, TrainingCoverage
 
@@ -138,20 +147,22 @@ class DigitalSampler:
         """Simulate all contrasts of one slice of one fresh subject."""
         c = self.config
         wide = float(rng.uniform(0.3, 1.0)) if rng.random() < c.wide * ramp else 0.0
-        realism = Realism.draw(rng, wide)
         field_strength = float(rng.choice([1.5, 3.0, 3.0]))
+        realism = Realism.draw(rng, wide, field_strength)
         anatomy = self.anatomies[rng.integers(len(self.anatomies))]
-        slab = random_slab(rng, anatomy)
+        slab, voxel = cut_slab(rng, anatomy)
         while np.count_nonzero(slab) < LEAST_HEAD * slab.size:  # hardly in the head
-            slab = random_slab(rng, anatomy)
-        maps = draw_maps(rng, slab, draw_table(rng, field_strength, wide=wide), realism)
-        decay = draw_decay(rng, realism)
+            slab, voxel = cut_slab(rng, anatomy)
+        table = draw_table(rng, field_strength, wide=wide)
+        subject = draw_slice(rng, slab, table, realism, voxel)
         protocols = [self._protocol(rng, ramp) for _ in range(c.contrasts)]
         head = np.asarray((slab > 0).any(axis=0))
         images, scales = [], []
         for protocol in protocols:
-            noisy = replace(realism, noise=realism.noise * float(rng.uniform(0.6, 1.6)))
-            image = _ghost(rng, acquire(rng, maps, protocol, noisy, decay))
+            # The noise of a session is one; its sequences differ in bandwidth and averages.
+            noise = realism.noise * float(rng.uniform(0.6, 1.6))
+            noisy = replace(subject, realism=replace(realism, noise=noise))
+            image = noisy.acquire(rng, protocol)
             scaled, scale = _scaled(rng, image, head, self.rule)
             images.append(scaled)
             scales.append(scale)
@@ -164,6 +175,12 @@ class DigitalSampler:
         )
 
     def _protocol(self, rng: np.random.Generator, ramp: float) -> SequenceParameters:
+        protocol = self._times(rng, ramp)
+        # Fat is often suppressed where fluid is nulled, rarely elsewhere.
+        share = FAT_SUPPRESSED[protocol.ti > 1200.0]
+        return replace(protocol, fat_suppression=bool(rng.random() < share))
+
+    def _times(self, rng: np.random.Generator, ramp: float) -> SequenceParameters:
         c = self.config
         if rng.random() < c.random_sequences * ramp:
             return random_sequence(rng)
@@ -183,39 +200,16 @@ class DigitalSampler:
 
 
 RANDOM_BOX = ParameterBox(
-    tr=(350.0, 16_000.0),
-    te=(7.0, 255.0),
-    ti=(40.0, 4500.0),
+    tr=RANDOM_TR,
+    te=RANDOM_TE,
+    ti=RANDOM_TI,
     no_inversion=True,
-    tr_inverted=(900.0, 16_000.0),
+    tr_inverted=RANDOM_TR_INVERTED,
 )
 """The part of the parameter space that random sequences fill."""
 
-MIN_REST = 100.0
-"""Shortest rest after the last event of a repetition in random sequences, ms."""
-
-
-def random_sequence(rng: np.random.Generator) -> SequenceParameters:
-    """Draw TR, TE and TI from `RANDOM_BOX`; half without inversion."""
-    assert RANDOM_BOX.ti is not None
-    te = _log_uniform(rng, *RANDOM_BOX.te)
-    tr = max(_log_uniform(rng, *RANDOM_BOX.tr), te + MIN_REST)
-    ti = 0.0
-    if rng.random() < 0.5:
-        tr = max(tr, 900.0 + te)
-        shortest, longest = RANDOM_BOX.ti
-        ti = _log_uniform(rng, shortest, min(longest, tr - te - MIN_REST))
-    return SequenceParameters(
-        tr,
-        te,
-        ti,
-        echo_train_length=int(rng.integers(1, 20)),
-        echo_spacing=float(rng.uniform(8.0, 13.0)),
-    )
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+FAT_SUPPRESSED = {True: 0.3, False: 0.03}
+"""Share of sequences with suppressed fat, with a long inversion time and without."""
 
 
 def _scaled(
@@ -253,16 +247,6 @@ def _turn(image: FloatArray, flip: NDArray[np.int64]) -> FloatArray:
     if flip[2]:
         image = image.swapaxes(-1, -2)
     return image
-
-
-def _ghost(rng: np.random.Generator, image: FloatArray) -> FloatArray:
-    """Add a faint displaced copy along one axis, as pulsation does, in a third of the scans."""
-    if rng.random() > 0.33:
-        return image
-    axis = int(rng.integers(0, 2))
-    shift = int(rng.integers(image.shape[axis] // 6, image.shape[axis] // 2))
-    strength = np.float32(rng.uniform(0.005, 0.04))
-    return image + strength * (np.roll(image, shift, axis) + np.roll(image, -shift, axis))
 
 
 class SubjectSampler:
