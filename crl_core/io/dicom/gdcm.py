@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 
 from crl_core.io.dicom.frames import Instance
 
-_START_SECONDS, _FRAME_SECONDS = 30.0, 0.5
-"""Time the process may take: to load SimpleITK on a slow disk, and for each frame."""
+_START_SECONDS = 60.0
+"""Time the process may take to load SimpleITK, on a slow disk."""
+
+_DECODE_SECONDS, _FRAME_SECONDS = 1.5, 0.1
+"""Time it may then take, and more for each frame; it ends itself when that is over."""
 
 _CHILD = """
-import sys
+import faulthandler, sys
 try:
     import resource
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
@@ -33,6 +36,7 @@ import numpy
 import SimpleITK
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 folder, count = sys.argv[1], int(sys.argv[2])
+faulthandler.dump_traceback_later(float(sys.argv[3]), exit=True)
 for number in range(count):
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -95,12 +99,12 @@ def decode(frames: Sequence[tuple[Instance, bytes]]) -> list[NDArray[np.generic]
         folder = Path(name)
         for number, (instance, data) in enumerate(frames):
             _write(folder / f"{number}.dcm", instance, data)
-        limit = _START_SECONDS + _FRAME_SECONDS * len(frames)
+        limit = _DECODE_SECONDS + _FRAME_SECONDS * len(frames)
         try:
             subprocess.run(
-                [sys.executable, "-c", _CHILD, name, str(len(frames))],
+                [sys.executable, "-c", _CHILD, name, str(len(frames)), str(limit)],
                 check=True,
-                timeout=limit,
+                timeout=_START_SECONDS + limit,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
             )

@@ -92,6 +92,15 @@ class Header:
         return self.syntax not in native and self.pixel_length is None
 
 
+def name_of(uid: str) -> str:
+    """Return what the standard calls a UID, ``""`` where it does not know it."""
+    from pydicom.uid import UID
+
+    with quietly():
+        name = str(UID(uid).name)
+    return "" if name == uid else name
+
+
 def read_header(item: Item) -> Header | None:
     """Read the header of one file.
 

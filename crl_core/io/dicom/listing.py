@@ -23,7 +23,7 @@ from crl_core.io.dicom.frames import Frame, frames_of
 from crl_core.io.dicom.geometry import Unusable, plane_of
 from crl_core.io.dicom.grouping import Part, split
 from crl_core.io.dicom.groups import views
-from crl_core.io.dicom.headers import Header, quietly, read_header
+from crl_core.io.dicom.headers import Header, name_of, quietly, read_header
 from crl_core.io.dicom.sequences import Sequence as PulseSequence
 from crl_core.io.dicom.series import Series
 from crl_core.io.dicom.timing import Stated, Times
@@ -107,8 +107,7 @@ def find_series(
         for frame in frames:
             by_series[frame.instance.series].append(frame)
         damaged = others[_DAMAGED]
-        with quietly():
-            found = [s for each in by_series.values() for s in _open_series(each, path, damaged)]
+        found = [s for each in by_series.values() for s in _open_series(each, path, damaged)]
     return _with_keys(found)
 
 
@@ -130,10 +129,8 @@ def _frames_or_count(item: Item, others: Counter[str], *, alone: bool) -> list[F
 
 def _what(header: Header) -> str:
     """Name an object without pixels."""
-    from pydicom.uid import UID
-
-    name = UID(header.sop_class).name
-    if name == header.sop_class or "Image" in name:
+    name = name_of(header.sop_class)
+    if not name or "Image" in name:
         return _DAMAGED
     return name.removesuffix(" Storage")
 
@@ -192,9 +189,7 @@ def _checked(part: Part, path: Path, damaged: int) -> Part:
     elif rows * columns * slices > MAX_VOXELS:
         reason = Unusable(f"too large: {columns} x {rows} x {slices} voxels", "Export fewer slices")
     elif instance.compressed and not codecs.decodable(instance.syntax):
-        from pydicom.uid import UID
-
-        how = UID(instance.syntax).name
+        how = name_of(instance.syntax) or "unknown"
         reason = Unusable(
             f"pixels compressed in a way this program does not decode ({how})", other_reader=True
         )
@@ -218,7 +213,11 @@ def _series(part: Part, path: Path, tes: Sequence[float]) -> Series:
         affine = stack.affine
         sizes = [float(v) for v in np.linalg.norm(affine[:3, :3], axis=0)]
         slices = len(stack.places)
-        notes = (*notes, "One slice only.") if slices == 1 else notes
+        if slices == 1:
+            rest = (
+                " Open the folder for the rest of its series." if path == instance.item.path else ""
+            )
+            notes = (*notes, f"One slice only.{rest if instance.item.archive is None else ''}")
         notes = (*notes, _INVERTED) if instance.inverted else notes
     number = "x" if instance.number is None else str(instance.number)
     return Series(
@@ -244,12 +243,13 @@ def _series(part: Part, path: Path, tes: Sequence[float]) -> Series:
 
 def _sequence(frame: Frame, times: Times, echoes: int, echo: int) -> PulseSequence:
     """Read the header of one frame again; to keep all of them would take much memory."""
-    header = read_header(frame.instance.item)
-    if header is None:  # it was replaced meanwhile
-        return PulseSequence("unknown", None, Timing())
-    seen = views(header)
-    view = seen[min(frame.index, len(seen) - 1)]
-    return sequences.describe(view, times, frame.instance.description, echoes, echo)
+    with quietly():
+        header = read_header(frame.instance.item)
+        if header is None:  # it was replaced meanwhile
+            return PulseSequence("unknown", None, Timing())
+        seen = views(header)
+        view = seen[min(frame.index, len(seen) - 1)]
+        return sequences.describe(view, times, frame.instance.description, echoes, echo)
 
 
 def _by_other_reader(series: Series, part: Part) -> list[Series]:

@@ -164,6 +164,8 @@ def _private_names(view: FrameView) -> list[str]:
 
 def _classify(evidence: _Evidence, inverted: bool, echoes: int) -> tuple[str, bool | None]:
     scanning, names = evidence.scanning, evidence.names
+    if "grase" in names:
+        return "unknown", False  # gradient and spin echoes mixed
     if evidence.planar or "EP" in scanning or _PLANAR.search(names):
         return "echo planar", False
     gradient = evidence.echo_type == "GRADIENT" or ("GR" in scanning and "SE" not in scanning)
