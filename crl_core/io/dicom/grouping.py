@@ -139,8 +139,8 @@ def _by_orientation(part: Part) -> list[Part]:
 
 _CONTRASTS: tuple[tuple[str, str, Callable[[Frame], float]], ...] = (
     ("e", "echo", lambda f: f.times.te.value if f.times.te else 0.0),
-    ("i", "inversion time", lambda f: f.times.ti.value if f.times.ti else 0.0),
-    ("r", "repetition time", lambda f: f.times.tr.value if f.times.tr else 0.0),
+    ("ti", "inversion time", lambda f: f.times.ti.value if f.times.ti else 0.0),
+    ("tr", "repetition time", lambda f: f.times.tr.value if f.times.tr else 0.0),
     ("b", "b", lambda f: f.b_value),
     ("n", "echo number", lambda f: float(f.echo)),
 )

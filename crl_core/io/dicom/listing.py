@@ -98,7 +98,7 @@ def find_series(
         for done, item in enumerate(items):
             if cancelled():
                 raise Cancelled("reading the DICOM files was cancelled", path=path)
-            frames.extend(_frames_or_count(item, others, alone=len(items) == 1))
+            frames.extend(_frames_or_count(item, others, path if len(items) == 1 else None))
             if progress is not None:
                 progress(done + 1, len(items))
         if not frames:
@@ -111,15 +111,19 @@ def find_series(
     return _with_keys(found)
 
 
-def _frames_or_count(item: Item, others: Counter[str], *, alone: bool) -> list[Frame]:
+def _frames_or_count(item: Item, others: Counter[str], alone: Path | None) -> list[Frame]:
+    """Return the frames of one file, or count why it has none; refuse the only file there is.
+
+    A refusal names what the user named: a file inside may be called after a person.
+    """
     try:
         with quietly():
             header = read_header(item)
             if header is not None and header.pixel_offset is not None:
                 return frames_of(header)
-    except InputError:
-        if alone:
-            raise
+    except InputError as error:
+        if alone is not None:
+            raise InputError(error.problem, path=alone, remedy=error.remedy) from error
         others[_DAMAGED] += 1
         return []
     if header is not None:

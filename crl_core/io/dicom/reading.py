@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from crl_core.errors import InputError
 from crl_core.geometry import SlicePlane
 from crl_core.io.dicom.files import all_open
+from crl_core.io.dicom.frames import Frame
 from crl_core.io.dicom.pixels import planes
 from crl_core.io.dicom.series import Series, usable
 from crl_core.io.timing import NAMES
@@ -72,17 +75,30 @@ def _voxels(series: Series, index: int) -> FloatArray:
     if series.converted is not None:
         return series.converted.voxels(index, series.path)
     columns, rows, slices = series.shape
-    frames = series.frames[index]
     try:
         data = np.empty((slices, rows, columns), dtype=np.float32)
-        with all_open([frame.instance.item for frame in frames]):
-            for number, plane in planes(frames):
-                data[number] = plane
     except MemoryError as error:
-        raise InputError(
-            "is larger than this computer's memory", path=series.path, remedy="Export fewer slices"
-        ) from error
+        raise _too_large(series) from error
+    for number, plane in _planes(series, series.frames[index]):
+        data[number] = plane
     return data.T
+
+
+def _too_large(series: Series) -> InputError:
+    return InputError(
+        "is larger than this computer's memory", path=series.path, remedy="Export fewer slices"
+    )
+
+
+def _planes(series: Series, frames: Sequence[Frame]) -> Iterator[tuple[int, FloatArray]]:
+    """Yield intensities; refusals name what the user named, not a file inside."""
+    try:
+        with all_open([frame.instance.item for frame in frames]):
+            yield from planes(frames)
+    except InputError as error:
+        raise InputError(error.problem, path=series.path, remedy=error.remedy) from error
+    except MemoryError as error:
+        raise _too_large(series) from error
 
 
 def thumbnail(series: Series, size: int = 96) -> FloatArray:
@@ -110,9 +126,7 @@ def thumbnail(series: Series, size: int = 96) -> FloatArray:
     if series.converted is not None:
         plane = series.converted.voxels(0, series.path)[:, :, middle]
     else:
-        frame = series.frames[0][middle]
-        with all_open([frame.instance.item]):
-            plane = next(iter(planes([frame])))[1].T
+        plane = next(_planes(series, [series.frames[0][middle]]))[1].T
     shown = SlicePlane(series.affine, series.shape, 2)
     picture = _fitted(shown.to_display(plane), shown.spacing, size)
     low, high = np.percentile(picture, (0.5, 99.5))

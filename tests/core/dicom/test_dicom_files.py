@@ -17,6 +17,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     MediaStorageDirectoryStorage,
+    RLELossless,
     generate_uid,
 )
 
@@ -190,6 +191,21 @@ def test_nothing_that_names_the_patient_comes_out(tmp_path: Path) -> None:
     scan = load(tmp_path)
     told = f"{series!r} {scan.name} {scan.note} {scan.origins}"
     assert not any(word in told.lower() for word in ("doe", "jane", "secret42"))
+
+
+def test_refusals_name_what_the_user_named(tmp_path: Path) -> None:
+    """Files inside a folder or an archive may be called after a person."""
+    folder = tmp_path / "in"
+    paths = classic(folder, name="DOE_JANE_", syntax=RLELossless)
+    paths[2].write_bytes(paths[2].read_bytes()[:-400])
+    (tmp_path / "cut").mkdir()
+    for number, place in enumerate((folder, tmp_path / "cut", zipped(folder, tmp_path / "a.zip"))):
+        if number == 1:
+            (place / "DOE").write_bytes(paths[0].read_bytes()[:600])
+        with pytest.raises(InputError) as caught:
+            load(place)
+        assert str(caught.value).startswith(f"{place}: ")
+        assert "DOE" not in str(caught.value)
 
 
 def test_a_scan_without_description_is_called_by_its_number(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_echoes_of_one_enhanced_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tag", "values", "keys"),
     [
-        ("InversionTime", ("400", "2400"), ["5i1", "5i2"]),
-        ("RepetitionTime", ("600", "4000"), ["5r1", "5r2"]),
+        ("InversionTime", ("400", "2400"), ["5ti1", "5ti2"]),
+        ("RepetitionTime", ("600", "4000"), ["5tr1", "5tr2"]),
         ("DiffusionBValue", (0.0, 800.0), ["5b0", "5b800"]),
     ],
 )
