@@ -6,6 +6,7 @@ with, and which a typed word keeps, is decided here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ MOST_TICKED = 12
 """More than this is not opened unasked."""
 
 NOT_STATED = "not stated"
+
+_PART = re.compile(r"(\d+|x)[pri]")
+"""Keys of phase, real and imaginary images; see `crl_core.io.dicom.Series.key`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +237,7 @@ def preselected(offers: Sequence[Offer]) -> list[int]:
     it; else all usable ones, when they are few; else whatever is fast spin echo, or the first
     usable one.
     """
-    usable = [i for i, offer in enumerate(offers) if offer.usable and not _is_phase(offer)]
+    usable = [i for i, o in enumerate(offers) if o.usable and not _PART.match(o.series)]
     turbo = [i for i in usable if offers[i].fast_spin_echo]
     groups: dict[tuple[object, ...], list[int]] = {}
     for i in turbo:
@@ -245,7 +249,3 @@ def preselected(offers: Sequence[Offer]) -> list[int]:
         return usable
     return (turbo or usable[:1])[:MOST_TICKED]
 
-
-def _is_phase(offer: Offer) -> bool:
-    """Return whether the key marks the phase images of a series."""
-    return offer.series.endswith("p")

@@ -18,6 +18,9 @@ from crl_viewer.state.requests import RenderRequest
 
 Tone = Literal["accent", "warn", "text"]
 
+GAIN_APART = 1.5
+"""Images whose best gain lies further from 1 differ in scanner gain more than in contrast."""
+
 
 @dataclass(frozen=True, slots=True)
 class PaneWords:
@@ -233,7 +236,20 @@ def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWo
     acquired = state.acquired
     if note is None and acquired is not None and acquired.parameters is None:
         note = ("Not like for like: acquired settings not known", "warn")
+    if note is None and not state.gain_matching:
+        note = _gain_note(state)
     return PaneWords("Error", (line,), badges=tuple(badges), note=note)
+
+
+def _gain_note(state: ViewerState) -> tuple[str, Tone] | None:
+    """Say where two scanner gains, not two contrasts, make the error what it is."""
+    compared = state.compared
+    if compared is None or compared.request.reference is not state.reference_on_grid:
+        return None
+    gain = compared.comparison.gain
+    if not gain > 0 or 1 / GAIN_APART < gain < GAIN_APART:
+        return None
+    return (f"Brightness differs {max(gain, 1 / gain):.2g} times: match gain (Ctrl+G)", "warn")
 
 
 def _deviation(state: ViewerState, shown: SequenceParameters) -> str:

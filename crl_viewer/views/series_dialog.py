@@ -127,7 +127,7 @@ class SeriesDialog(Sheet):
     def _fill_people(self, people: Sequence[tuple[str, int]]) -> None:
         self.people.setAccessibleName("People of the dataset")
         self.people.setFrameShape(QFrame.Shape.NoFrame)
-        self.people.setFixedWidth(208)
+        self.people.setFixedWidth(184)
         self.people.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for name, images in people:
             item = QListWidgetItem(name)

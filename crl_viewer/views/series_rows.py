@@ -21,7 +21,7 @@ from crl_viewer.views.series_model import Index, SeriesModel
 ROW = 72
 PICTURE = 56
 HEAD = 28
-NARROW = 700
+NARROW = 800
 """Narrower lists leave the plane to the tooltip, pixels."""
 
 _PAD = 12

@@ -562,6 +562,21 @@ def test_a_scanner_gain_of_its_own_does_not_turn_the_synthesised_image_white() -
     assert acquired.high == pytest.approx(1.02 * 100 / 800, rel=0.05)
 
 
+def test_gains_that_differ_are_said_and_can_be_matched() -> None:
+    rig = Rig()
+    rig.open(TE10, make_scan("quiet", SequenceParameters(5000, 90), top=100.0))
+    rig.work()
+    rig.work()
+    note = rig.error.set_words.call_args.kwargs["note"]
+    assert note == ("Brightness differs 3.6 times: match gain (Ctrl+G)", "warn")
+    rig.store.update(gain_matching=True)
+    assert rig.error.set_words.call_args.kwargs["note"] is None
+    rig.store.update(gain_matching=False)
+    rig.parameters.moved(5000, 120, 0)
+    rig.work()
+    assert "Not like for like" in rig.error.set_words.call_args.kwargs["note"][0]
+
+
 def test_a_window_set_by_hand_stays(loaded: Rig) -> None:
     loaded.windows.dragged("acquired", 0.3, 0.1)
     chosen = loaded.state.window

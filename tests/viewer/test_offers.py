@@ -54,8 +54,8 @@ def test_among_many_scans_the_one_fast_spin_echo_is_ticked() -> None:
 
 
 def test_phase_images_are_not_ticked_and_sixty_scans_are_not_opened_at_once() -> None:
-    phase = make_offer("phase", series="5p")
-    assert preselected([make_offer("magnitude", series="5"), phase]) == [0]
+    parts = [make_offer(key, series=key) for key in ("5", "5p", "5r-2", "6e2")]
+    assert preselected(parts) == [0, 3]
     assert len(preselected([make_offer(str(n)) for n in range(60)])) == MOST_TICKED
 
 
