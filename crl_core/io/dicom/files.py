@@ -26,7 +26,10 @@ MAX_HEADER = 256 * 2**20
 """Most bytes of one object that are read for its header."""
 
 MAX_OBJECT = 6 * 2**30
-"""Most bytes of one object of an archive or of a deflated file."""
+"""Most bytes of one object of an archive."""
+
+MAX_INFLATED = 2**30
+"""Most bytes a deflated file may inflate to."""
 
 _BOMB_RATIO, _BOMB_SIZE = 200, 2**30
 """An archive that promises this many times its size, and this much, is no archive of scans."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crl_core.io.dicom import csa, imagetype, values
-from crl_core.io.dicom.files import MAX_OBJECT, Item
+from crl_core.io.dicom.files import MAX_INFLATED, Item
 from crl_core.io.dicom.groups import FrameView, views
 from crl_core.io.dicom.headers import DEFLATED_LITTLE, EXPLICIT_BIG, Header
 from crl_core.io.dicom.timing import Times, frame_times
@@ -236,7 +236,7 @@ def _size_problem(header: Header, seen: list[FrameView]) -> tuple[str, str]:
         return f"declares {frames} images but describes where {len(seen)} of them lie", again
     needed = frames * rows * columns * (allocated // 8)
     offset = header.pixel_offset or 0
-    held = MAX_OBJECT if header.syntax == DEFLATED_LITTLE else header.item.size - offset
+    held = MAX_INFLATED if header.syntax == DEFLATED_LITTLE else header.item.size - offset
     declared = held if header.pixel_length is None else header.pixel_length
     if not header.compressed and needed > min(held, declared):
         return (

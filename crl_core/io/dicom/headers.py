@@ -32,6 +32,8 @@ _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7
 _LONG_LENGTH = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"}
 _UNDEFINED = 0xFFFFFFFF
 
+_DAMAGED = "begins as DICOM but its header is truncated or damaged"
+
 _START = 1 << 17
 """Bytes that hold the whole header of nearly every object with one slice."""
 
@@ -123,9 +125,7 @@ def read_header(item: Item) -> Header | None:
     except InputError:
         raise
     except (*DAMAGED, RuntimeError, MemoryError) as error:
-        raise InputError(
-            f"cannot be read ({_kind(error)})", path=item.path, remedy="Copy or export it again"
-        ) from error
+        raise _damaged(item, _kind(error)) from error
     except Exception as error:  # a damaged header may make pydicom raise anything at all
         raise _damaged(item) from error
 
@@ -143,16 +143,14 @@ def _from_start(item: Item, start: bytes) -> Header | None:
 
 def _kind(error: BaseException) -> str:
     if isinstance(error, PermissionError):
-        return "no permission"
-    return "its archive is damaged or encrypted" if isinstance(error, RuntimeError) else "damaged"
+        return "may not be read (no permission)"
+    if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
+        return "lies in an archive that is encrypted"
+    return _DAMAGED
 
 
-def _damaged(item: Item) -> InputError:
-    return InputError(
-        "begins as DICOM but its header is damaged",
-        path=item.path,
-        remedy="Copy or export the file again",
-    )
+def _damaged(item: Item, what: str = _DAMAGED) -> InputError:
+    return InputError(what, path=item.path, remedy="Copy or export the file again")
 
 
 def _parse(item: Item, stream: BinaryIO, head: bytes) -> Header:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crl_core.errors import InputError
 from crl_core.io.dicom import codecs
-from crl_core.io.dicom.files import DAMAGED, MAX_OBJECT
+from crl_core.io.dicom.files import DAMAGED, MAX_INFLATED
 from crl_core.io.dicom.frames import Frame, Instance
 from crl_core.io.dicom.headers import DEFLATED_LITTLE
 from crl_core.scan import FloatArray
@@ -94,7 +94,7 @@ def _exactly(data: bytes, instance: Instance) -> bytes:
 
 def _inflate(instance: Instance, length: int) -> bytes:
     """Return the first bytes of a deflated dataset, no more than are needed."""
-    if length > MAX_OBJECT:
+    if length > MAX_INFLATED:
         raise damaged(instance)
     packed = instance.item.bytes_at(instance.deflated_at, instance.item.size)
     return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, length)
