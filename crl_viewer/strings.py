@@ -183,11 +183,11 @@ def scan_groups(scan: Scan, volumes: int = 1) -> list[tuple[str, list[tuple[str,
         grid.append(("Volumes", str(volumes)))
     if not scan.orientation_stated:
         grid.append(("Orientation", "not stated by the file"))
-    where = [("Opened from", scan.path.name if scan.path is not None else "the demo")]
-    where += [("Series", scan.series)] if scan.series else []
-    where += [("Remarks", scan.note)] if scan.note else []
+    file = [("Opened from", scan.path.name if scan.path is not None else "the demo")]
+    file += [("Series", scan.series)] if scan.series else []
+    file += [("Remarks", scan.note)] if scan.note else []
     sequence = [*times, ("Also", extras)] if extras else times
-    return [("Acquired with", sequence), ("Grid", grid), ("File", where)]
+    return [("Acquired with", sequence), ("Grid", grid), ("File", file)]
 
 
 def _extras(parameters: SequenceParameters) -> dict[str, object]:

@@ -23,8 +23,9 @@ from crl_viewer.settings import Recent
 from crl_viewer.state.model import Store, ViewerState
 from crl_viewer.state.offers import Offer, Opened
 from crl_viewer.views.bases import ShellView
-from crl_viewer.workers.finding import Found, Watcher
+from crl_viewer.workers.finding import Found
 from crl_viewer.workers.loader import Loader
+from crl_viewer.workers.offering import Watcher
 from crl_viewer.workers.tasks import Task
 
 Finder = Callable[[Sequence[Path], Watcher], Found]
@@ -299,7 +300,7 @@ def _told(
     if scan.parameters is not None:
         told = scan.parameters.at(**triple)
     else:
-        told = SequenceParameters(**triple, **extras)
+        told = SequenceParameters(triple["tr"], triple["te"], triple["ti"], **extras)
     return replace(scan, parameters=told, origins=origins)
 
 

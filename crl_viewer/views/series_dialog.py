@@ -69,7 +69,7 @@ class SeriesDialog(Sheet):
         self.every = Chip("Tick all", "words")
         self.none = Chip("Tick none", "words")
         self.cancel = QPushButton("Cancel")
-        self.open = QPushButton("Open")
+        self.go = QPushButton("Open")
         self._fill_people(people)
         self._lay_out(bool(people))
         self._wire()
@@ -182,16 +182,16 @@ class SeriesDialog(Sheet):
     def _footer(self) -> QHBoxLayout:
         self.cancel.setFlat(True)
         self.cancel.setAutoDefault(False)
-        self.open.setProperty("primary", True)
-        self.open.setDefault(True)
-        for button in (self.cancel, self.open):
+        self.go.setProperty("primary", True)
+        self.go.setDefault(True)
+        for button in (self.cancel, self.go):
             button.setMinimumHeight(32)
         row = QHBoxLayout()
         row.setContentsMargins(0, 8, 0, 0)
         row.setSpacing(8)
         row.addWidget(self.count, 1)
         row.addWidget(self.cancel)
-        row.addWidget(self.open)
+        row.addWidget(self.go)
         return row
 
     def _wire(self) -> None:
@@ -206,7 +206,7 @@ class SeriesDialog(Sheet):
         self.every.clicked.connect(lambda: self._tick_all(True))
         self.none.clicked.connect(lambda: self._tick_all(False))
         self.cancel.clicked.connect(self.reject)
-        self.open.clicked.connect(self._accept)
+        self.go.clicked.connect(self._accept)
 
     # what the user does ------------------------------------------------------------------------
 
@@ -245,8 +245,8 @@ class SeriesDialog(Sheet):
         chosen = self.model.chosen()
         offers = self.model.offers()
         many = len(chosen)
-        self.open.setText("Open" if not many else f"Open {many} scan{'s' if many > 1 else ''}")
-        self.open.setEnabled(bool(many))
+        self.go.setText("Open" if not many else f"Open {many} scan{'s' if many > 1 else ''}")
+        self.go.setEnabled(bool(many))
         ticked = [offers[i] for i in chosen]
         self.count.set_text(ticked_line(ticked, self.model.hidden_ticks()) if offers else "")
 
@@ -257,10 +257,10 @@ class SeriesDialog(Sheet):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Let the arrows go from the filter into the list, and Return open what is ticked."""
-        pressed = isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress
-        wanted = watched is self.filter and pressed and event.key() in _TO_THE_LIST
-        if wanted and self.model.rowCount():
-            self.list.setFocus()
+        if watched is self.filter and isinstance(event, QKeyEvent):
+            pressed = event.type() == QEvent.Type.KeyPress and event.key() in _TO_THE_LIST
+            if pressed and self.model.rowCount():
+                self.list.setFocus()
         return super().eventFilter(watched, event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -71,7 +71,7 @@ class SeriesDelegate(QStyledItemDelegate):
         """Draw ground, tick, picture and words."""
         model, row = index.model(), index.row()
         assert isinstance(model, SeriesModel)
-        box: Any = QRectF(option.rect)  # type: ignore[attr-defined]
+        box: Any = QRectF(option.rect)
         offer, p = model.offer(row), theme.current()
         columns = Columns(box.left(), box.width())
         painter.save()
@@ -99,7 +99,7 @@ class SeriesDelegate(QStyledItemDelegate):
         self, painter: QPainter, box: QRectF, option: QStyleOptionViewItem, ticked: bool
     ) -> None:
         p = theme.current()
-        state: Any = option.state  # type: ignore[attr-defined]
+        state: Any = option.state
         inside = box.adjusted(0, 1, 0, -1)
         if ticked or state & QStyle.StateFlag.State_MouseOver:
             painter.setPen(Qt.PenStyle.NoPen)

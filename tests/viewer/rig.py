@@ -26,8 +26,9 @@ from crl_viewer.state import Aligned, RenderRequest, Store, ViewerState
 from crl_viewer.state.offers import Offer, Opened
 from crl_viewer.views import bases
 from crl_viewer.workers.engine import Engine
-from crl_viewer.workers.finding import Found, Watcher
+from crl_viewer.workers.finding import Found
 from crl_viewer.workers.loader import Loader
+from crl_viewer.workers.offering import Watcher
 from tests.viewer.fakes import FakeOpener, NowTasks, make_offer, make_scan
 
 

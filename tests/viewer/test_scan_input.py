@@ -71,7 +71,7 @@ def test_a_dropped_folder_is_chosen_from_by_keyboard_and_shows(
     dialog = chooser(opened)
     assert not dialog.isModal()
     assert "study holds 4 scans" in " ".join(w.text() for w in dialog.findChildren(QLabel))
-    assert dialog.open.text() == "Open 2 scans"  # the two fast spin echo scans on one grid
+    assert dialog.go.text() == "Open 2 scans"  # the two fast spin echo scans on one grid
     opened.until(lambda: not any(dialog.model.pending(row) for row in range(3)))
     assert dialog.model.picture(0) is not None
     qtbot.keyClick(dialog.list, Key.Key_Return)
@@ -144,7 +144,7 @@ def test_scans_on_different_grids_are_compared(opened: Opened, study: Path, qtbo
     qtbot.mouseClick(dialog.none, Qt.MouseButton.LeftButton)
     dialog.model.tick([1, 2], True)
     assert "2 different grids" in dialog.count.text
-    dialog.open.click()
+    dialog.go.click()
     opened.until(lambda: bool(questions(opened)))
     question = questions(opened)[0]
     assert (question.fields["tr"].text(), question.fields["te"].text()) == ("9000", "120")
@@ -167,7 +167,7 @@ def test_only_bad_scans_are_a_list_of_reasons(opened: Opened, tmp_path: Path, qt
         write_series(tmp_path / "bad", n, f"t{n}", without=(2,))
     drop(opened, tmp_path / "bad")
     dialog = chooser(opened)
-    assert not dialog.open.isEnabled()
+    assert not dialog.go.isEnabled()
     dialog.reject()
 
 
@@ -213,7 +213,7 @@ def test_a_bids_dataset_asks_for_the_person_first(opened: Opened, tmp_path: Path
 
 def test_a_recent_opens_the_same_series_again(opened: Opened, study: Path) -> None:
     drop(opened, study)
-    chooser(opened).open.click()
+    chooser(opened).go.click()
     opened.until(opened.at_rest)
     kept = load_settings(opened.folder / "viewer.json").recent
     assert kept == (Recent(str(study), ("3", "4")),)
@@ -450,7 +450,7 @@ def test_nobody_is_named_on_screen_in_settings_or_in_the_log(
     rows = [dialog.model.index(r) for r in range(dialog.model.rowCount())]
     roles = (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole)
     said = [every_text(dialog), *(str(i.data(role)) for i in rows for role in roles)]
-    dialog.open.click()
+    dialog.go.click()
     opened.until(lambda: bool(questions(opened)))
     opened.until(opened.at_rest)
     opened.window.actions_by_id["scan_facts:source"].trigger()
@@ -468,7 +468,7 @@ def test_nobody_is_named_on_screen_in_settings_or_in_the_log(
 
 def test_settings_hold_paths_and_keys_only(opened: Opened, study: Path) -> None:
     drop(opened, study)
-    chooser(opened).open.click()
+    chooser(opened).go.click()
     opened.until(opened.at_rest)
     kept = json.loads((opened.folder / "viewer.json").read_text())
     assert kept["recent"] == [{"path": str(study), "series": ["3", "4"]}]

@@ -64,14 +64,14 @@ def show(qtbot, themed) -> Callable[..., Shown]:
 
 def test_the_button_counts_what_it_opens(show, qtbot) -> None:
     shown = show()
-    assert shown.dialog.open.text() == "Open 2 scans"
+    assert shown.dialog.go.text() == "Open 2 scans"
     qtbot.mouseClick(shown.list.viewport(), Qt.MouseButton.LeftButton, pos=shown.at(0))
-    assert shown.dialog.open.text() == "Open 1 scan"
+    assert shown.dialog.go.text() == "Open 1 scan"
     qtbot.mouseClick(shown.dialog.none, Qt.MouseButton.LeftButton)
-    assert shown.dialog.open.text() == "Open"
-    assert not shown.dialog.open.isEnabled()
+    assert shown.dialog.go.text() == "Open"
+    assert not shown.dialog.go.isEnabled()
     qtbot.mouseClick(shown.dialog.every, Qt.MouseButton.LeftButton)
-    qtbot.mouseClick(shown.dialog.open, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(shown.dialog.go, Qt.MouseButton.LeftButton)
     assert shown.opened == [[0, 1, 3, 4]]
     assert not shown.dialog.isVisible()
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_opened_cannot_be_ticked(show, qtbot) -> None:
 def test_a_study_without_anything_usable_only_tells_why(show, qtbot) -> None:
     bad = tuple(make_offer(n, refusal="gap of 8 mm after slice 3") for n in ("a", "b"))
     shown = show(bad, ())
-    assert not shown.dialog.open.isEnabled()
+    assert not shown.dialog.go.isEnabled()
     qtbot.keyClick(shown.list, Key.Key_Return)
     assert shown.opened == []
     assert shown.dialog.isVisible()
@@ -255,9 +255,9 @@ def test_people_are_chosen_in_their_own_list(show, qtbot) -> None:
     qtbot.keyClick(shown.dialog.people, Key.Key_Down)
     assert shown.people == [1]
     shown.dialog.set_message("Reading the headers of sub-02, ses-b…")
-    assert not shown.dialog.open.isEnabled()
+    assert not shown.dialog.go.isEnabled()
     shown.dialog.set_offers(OFFERS[:1], (0,))
     # The keys stay with the people, so that the next one is one key away.
     assert shown.dialog.focusWidget() is shown.dialog.people
-    assert shown.dialog.open.text() == "Open 1 scan"
+    assert shown.dialog.go.text() == "Open 1 scan"
     assert not show().dialog.people.isVisible()
