@@ -209,7 +209,9 @@ def _vessels(tissues: Tissues, voxel: NDArray[np.float64], rng: np.random.Genera
     fluid = tissues == tissue_index("cerebrospinal fluid")
     places = np.argwhere(fluid)
     volume = len(places) * float(voxel.prod())
-    count = int(volume / 1500.0)  # one start for every 1.5 ml
+    mm = float(voxel.mean())
+    # One start for every 1.5 ml; on coarse grids, where they come out thick, fewer.
+    count = int(volume / (1500.0 * max(1.0, mm**2)))
     if count == 0:
         return
     at = places[rng.integers(len(places), size=count)].astype(np.float64)
@@ -217,7 +219,7 @@ def _vessels(tissues: Tissues, voxel: NDArray[np.float64], rng: np.random.Genera
     artery = rng.random(count) < 0.6
     alive = np.ones(count, dtype=bool)
     kind = np.where(artery, tissue_index("arterial blood"), tissue_index("venous blood"))
-    wide = rng.random(count) < 0.35
+    wide = rng.random(count) < (0.35 if mm < 1.5 else 0.0)
     length = rng.integers(15, 70, size=count)
     top = np.array(tissues.shape) - 1
     for step in range(int(length.max())):

@@ -176,7 +176,8 @@ class Coils:
     phases
         Phase of each, radians.
     reach
-        Distance over which sensitivity falls to a half, mm.
+        Radius of an element, mm: sensitivity falls with distance as the field on the axis of a
+        loop does.
     depth
         How much of the shading the scanner's own normalisation leaves, 0 to 1.
     bias
@@ -213,7 +214,7 @@ class Coils:
         return cls(
             places,
             rng.uniform(0, 2 * np.pi, size=count),
-            float(rng.uniform(70.0, 110.0)),
+            float(rng.uniform(60.0, 90.0)),
             depth,
             rng.standard_normal(8),
             centre,
@@ -242,7 +243,8 @@ class Coils:
         return np.asarray(profile * np.exp(1j * turned), dtype=np.complex64)
 
     def _falls(self, squared: NDArray[np.floating]) -> NDArray[np.floating]:
-        return np.asarray(1.0 / (1.0 + squared / self.reach**2))
+        """Field on the axis of a loop of radius `reach` at squared distances, 1 in its middle."""
+        return np.asarray((1.0 + squared / self.reach**2) ** -1.5)
 
     def _single(self, x: FloatArray, y: FloatArray, z: float) -> FloatArray:
         u, v = (x - self.centre[0]) / self.radii[0], (y - self.centre[1]) / self.radii[1]

@@ -43,7 +43,8 @@ def make_subject(job: SubjectJob, watch: Callable[[], None]) -> SubjectDone:
     InputError
         When the label map cannot be used.
     """
-    found = _anatomy(job.labels, job.options.meaning and tuple(job.options.meaning.items()))
+    meaning = tuple(job.options.meaning.items()) if job.options.meaning else None
+    found = _anatomy(job.labels, meaning, job.thickness_mm)
     watch()
     rng = np.random.default_rng([job.seed, job.number])
     realism = _realism(job, rng)
@@ -84,9 +85,18 @@ def make_subject(job: SubjectJob, watch: Callable[[], None]) -> SubjectDone:
 
 
 @lru_cache(maxsize=2)
-def _anatomy(path: Path, meaning: tuple[tuple[int, str], ...] | None) -> LabelMap:
-    """Read a map and cut it to the head with some air around, even along both axes."""
+def _anatomy(
+    path: Path, meaning: tuple[tuple[int, str], ...] | None, thickness_mm: float
+) -> LabelMap:
+    """Read a map and cut it to the head with some air around, even along both axes.
+
+    A map of a single plane is one slice, whatever its voxels are.
+    """
     found = read_label_map(path, dict(meaning) if meaning else None)
+    if found.tissues.shape[2] == 1:
+        affine = found.affine.copy()
+        affine[:3, 2] *= thickness_mm / float(np.linalg.norm(affine[:3, 2]))
+        found = replace(found, affine=affine)
     voxel = np.linalg.norm(found.affine[:3, :3], axis=0)
     tight = cropped(found, path)
     start = np.rint(np.linalg.inv(found.affine) @ tight.affine[:, 3])[:3].astype(int)

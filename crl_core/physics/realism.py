@@ -56,7 +56,7 @@ class Realism:
     wide: float = 0.0
     refocusing: float = 150.0
     transmit: float = 0.1
-    inversion: float = 0.96
+    inversion: float = 0.94
     artery_speed: float = 350.0
     vein_speed: float = 120.0
     fat_left: float = 0.08
@@ -80,7 +80,7 @@ class Realism:
             wide=wide,
             refocusing=float(rng.uniform(110.0, 180.0)),
             transmit=float(rng.uniform(0.05, 0.16) if high else rng.uniform(0.0, 0.06)),
-            inversion=float(rng.uniform(0.92, 1.0)),
+            inversion=float(rng.uniform(0.88, 0.98)),
             artery_speed=float(rng.uniform(150.0, 600.0)),
             vein_speed=float(rng.uniform(20.0, 250.0)),
             fat_left=float(rng.uniform(0.02, 0.2)),
