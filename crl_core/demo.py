@@ -47,8 +47,9 @@ def real_slice() -> list[Scan]:
 def digital_subject() -> list[Scan]:
     """Return a simulated head as 3-D volumes: the paper's nine sequences in order, then a T1w.
 
-    Ten volumes of 22 slices of 6 mm. No shipped network was trained on its anatomy, which is
-    label map 15 of BBillot/SynthSeg (Apache-2.0).
+    Ten volumes of 22 slices of 6 mm, with lesions of white matter put in. No shipped network was
+    trained on its anatomy, though it served to validate them: label map 13 of BBillot/SynthSeg
+    (Apache-2.0).
 
     Raises
     ------
@@ -61,6 +62,12 @@ def digital_subject() -> list[Scan]:
 def label_map() -> Path:
     """Return the path of the label map the digital subject was simulated from, 1 mm."""
     return resource("demo", "digital", "labels.nii.gz")
+
+
+def lesion_map() -> Path:
+    """Return the path of the map of the digital subject's lesions, on the grid of its images."""
+    folder = resource("demo", "digital", "derivatives", "crl-simulate", "sub-digital", "anat")
+    return folder / "sub-digital_desc-inclusions_dseg.nii.gz"
 
 
 def _dataset(name: str) -> list[Scan]:

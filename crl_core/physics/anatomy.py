@@ -97,28 +97,31 @@ def refined(tissues: Tissues, rng: np.random.Generator) -> Tissues:
         share = ndimage.gaussian_filter(share, 1.2 if deep else 0.6, truncate=3.0)
         if deep:
             share *= 1.0 + 0.35 * rng.standard_normal(share.shape, dtype=np.float32)
-        share = _doubled(_doubled(share, 0), 1) * np.float32(thin.get(row, 1.0))
-        place = (
-            slice(2 * box[0].start, 2 * box[0].stop),
-            slice(2 * box[1].start, 2 * box[1].stop),
-            box[2],
-        )
-        more = share > best[place]
-        np.copyto(best[place], share, where=more)
-        fine[place][more] = row
+        share *= np.float32(thin.get(row, 1.0))
+        place = (slice(2 * box[0].start, 2 * box[0].stop), slice(2 * box[1].start, 2 * box[1].stop))
+        for i in range(2):
+            along = _quarter(share, 0, i)
+            for j in range(2):
+                value = _quarter(along, 1, j)
+                old = best[place[0], place[1], box[2]][i::2, j::2]
+                more = value > old
+                np.copyto(old, value, where=more)
+                fine[place[0], place[1], box[2]][i::2, j::2][more] = row
     return fine
 
 
-def _doubled(share: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Interpolate linearly at the centres of two halves of every voxel."""
-    before = np.concatenate([share.take([0], axis), share.take(range(share.shape[axis] - 1), axis)],
-                            axis)  # fmt: skip
-    after = np.concatenate([share.take(range(1, share.shape[axis]), axis), share.take([-1], axis)],
-                           axis)  # fmt: skip
-    pair = np.stack([0.75 * share + 0.25 * before, 0.75 * share + 0.25 * after], axis=axis + 1)
-    shape = list(share.shape)
-    shape[axis] *= 2
-    return pair.reshape(shape)
+def _quarter(share: NDArray[np.float32], axis: int, half: int) -> NDArray[np.float32]:
+    """Interpolate linearly at the centre of the lower or the upper half of every voxel."""
+    edge: list[slice | list[int]] = [slice(None)] * 3
+    rest = list(edge)
+    edge[axis] = [0] if half == 0 else [-1]
+    rest[axis] = slice(None, -1) if half == 0 else slice(1, None)
+    parts = (share[tuple(edge)], share[tuple(rest)])
+    beside = np.concatenate(parts if half == 0 else parts[::-1], axis)
+    beside -= share
+    beside *= np.float32(0.25)
+    beside += share
+    return beside
 
 
 def brain_mask(tissues: Tissues) -> Mask:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from crl_core.errors import InputError
 from crl_core.physics.tissues import LABEL_TISSUES, OTHER_SOFT, tissue_index, tissue_names
 
+_LARGEST = 1_000_000
+"""Largest label that is looked up."""
+
 Tissues = NDArray[np.uint8]
 """Rows of the tissue table, (x, y, z)."""
 
@@ -134,14 +137,16 @@ def read_label_map(path: str | Path, meaning: Mapping[int, str] | None = None) -
 
         scan = io.load(path)
         data, affine = scan.data, scan.affine
+    labels = _whole_numbers(data, path)
+    counts = np.bincount(labels.ravel())
     if meaning is None:
-        scheme = recognise(data)
+        scheme = recognise(np.flatnonzero(counts))
         if scheme is not WHOLE_HEAD:
             notes = (f"read as {scheme.name}", *notes)
     else:
         scheme = Scheme("the table given", meaning)
-    check_labels(data, path, scheme)
-    labels, affine = to_ras(data.astype(np.int32), affine)
+    _check_known(counts, path, scheme)
+    labels, affine = to_ras(labels, affine)
     return LabelMap(labels, affine, to_tissues(labels, scheme), scheme, notes)
 
 
@@ -176,9 +181,9 @@ def cut(found: LabelMap, box: tuple[tuple[int, int], tuple[int, int], tuple[int,
     )
 
 
-def recognise(data: NDArray[np.number]) -> Scheme:
-    """Return the numbering a map uses, judged by the labels it holds."""
-    found = {float(v) for v in np.unique(data)} - {0.0}
+def recognise(labels: NDArray[np.integer]) -> Scheme:
+    """Return the numbering a map uses, judged by the labels it holds, each given once or more."""
+    found = {int(v) for v in labels} - {0}
     if found <= set(range(1, 10)) and {1, 2, 3} <= found:
         return BRAINWEB  # FreeSurfer has no label 1
     if found <= set(BRAINWEB_GREYS.tissues) and {23, 46, 70} <= found:
@@ -207,7 +212,7 @@ def read_meaning(path: str | Path) -> dict[int, str]:
     path = Path(path)
     meaning: dict[int, str] = {}
     for label, name in read_json(path).items():
-        if not (label.isascii() and label.isdigit()) or int(label) > 1_000_000:
+        if not (label.isascii() and label.isdigit()) or int(label) > _LARGEST:
             raise InputError(
                 f"'{label}' is no label", path=path, remedy="Use whole numbers from 0 as labels"
             )
@@ -223,30 +228,32 @@ def read_meaning(path: str | Path) -> dict[int, str]:
     return meaning
 
 
-def check_labels(
-    data: NDArray[np.number], path: Path | None = None, scheme: Scheme = WHOLE_HEAD
-) -> None:
-    """Refuse an image that is no label map.
+_REMEDY = "Give a segmentation with FreeSurfer-style or BrainWeb labels, or --tissues"
 
-    Raises
-    ------
-    InputError
-        When values are not whole numbers of 0 or more, or most of the labels mean nothing.
-    """
-    remedy = "Give a segmentation with FreeSurfer-style or BrainWeb labels, or --tissues"
-    inside = data[data != 0]
-    if inside.size == 0 or not np.array_equal(inside, np.rint(inside)) or inside.min() < 0:
+
+def _whole_numbers(data: NDArray[np.number], path: Path) -> NDArray[np.int32]:
+    """Return labels as integers, or refuse an image that is no label map."""
+    low, high = float(data.min(initial=0)), float(data.max(initial=0))
+    if high > _LARGEST:
+        raise InputError("holds labels above a million", path=path, remedy=_REMEDY)
+    labels = data.astype(np.int32) if low >= 0 else None
+    if labels is None or high <= 0 or not np.array_equal(labels, data):
         raise InputError(
-            "is no label map: its values are not whole numbers above 0", path=path, remedy=remedy
+            "is no label map: its values are not whole numbers above 0", path=path, remedy=_REMEDY
         )
-    if inside.max() > 1_000_000:
-        raise InputError("holds labels above a million", path=path, remedy=remedy)
-    known = np.isin(inside.astype(np.int64), list(scheme.tissues))
-    if known.mean() < 0.5:
+    return np.asarray(labels)
+
+
+def _check_known(counts: NDArray[np.intp], path: Path, scheme: Scheme) -> None:
+    """Refuse a map when most of its labels mean nothing."""
+    inside = int(counts[1:].sum())
+    known = sum(int(counts[label]) for label in scheme.tissues if 0 < label < len(counts))
+    if known < 0.5 * inside:
         raise InputError(
-            f"holds no tissue this program knows in {100 * (1 - known.mean()):.0f} % of its labels",
+            f"holds no tissue this program knows in {100 * (1 - known / inside):.0f} % "
+            "of its labels",
             path=path,
-            remedy=remedy,
+            remedy=_REMEDY,
         )
 
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from crl_core.demo import digital_subject, label_map, real_slice
+from crl_core.demo import digital_subject, label_map, lesion_map, real_slice
 from crl_core.physics.tissues import LABEL_TISSUES
 from crl_core.preprocess.registration import mutual_information
 from crl_core.resources import resource, resource_root
@@ -134,6 +134,18 @@ def test_simulated_contrast_follows_the_labels(volumes: list[Scan]) -> None:
     t2w, flair = by_name["7 T2w"], by_name["9 T2-FLAIR"]
     assert t2w[fluid].mean() > 2 * t2w[white].mean()
     assert flair[fluid].mean() < flair[white].mean()
+
+
+def test_lesions_are_where_their_map_says(volumes: list[Scan]) -> None:
+    image = nib.load(lesion_map())
+    there = np.asarray(image.dataobj) > 0
+    flair = next(s for s in volumes if s.name == "9 T2-FLAIR")
+    assert there.shape == flair.shape
+    np.testing.assert_allclose(image.affine, flair.affine, atol=1e-4)
+    assert 500 < there.sum() < 5000
+    labels = np.asarray(nib.load(label_map()).dataobj)[:, :, 3::6]
+    white = np.isin(labels, (2, 41)) & ~there
+    assert flair.data[there].mean() > 1.25 * flair.data[white].mean()
 
 
 def test_demo_data_stay_small() -> None:
