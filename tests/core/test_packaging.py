@@ -108,7 +108,7 @@ def test_demo_starts_from_the_installed_wheel(installed: Path, tmp_path: Path) -
     assert Path(found["code"]).is_relative_to(installed)
     assert Path(found["data"]) == installed / "crl_core" / "_resources"
     assert len(found["slices"]) == 12
-    assert found["volumes"] == [[164, 231, 22]] * 10
+    assert found["volumes"] == [[168, 200, 22]] * 10
 
 
 def test_commands_are_installed(wheel: Path) -> None:
