@@ -15,6 +15,14 @@ from crl_core.sequence import PAPER_SEQUENCES, PRESETS, SequenceParameters
 _MOST_JOBS = 64
 
 
+def _list_tissues(wanted: bool) -> None:
+    if wanted:
+        from crl_core.physics.tissues import table_text
+
+        typer.echo(table_text())
+        raise typer.Exit
+
+
 def simulate(
     labels: Annotated[
         list[Path], typer.Argument(metavar="LABELS", help="Label maps, NIfTI or MATLAB.")
@@ -79,6 +87,15 @@ def simulate(
         str | None,
         typer.Option(help="cpu or cuda; a CUDA device is used where there is one."),
     ] = None,
+    _list: Annotated[
+        bool,
+        typer.Option(
+            "--list-tissues",
+            is_eager=True,
+            callback=_list_tissues,
+            help="Show the tissues, their values and where each comes from.",
+        ),
+    ] = False,
 ) -> None:
     """Make a BIDS dataset of digital subjects.
 

@@ -170,6 +170,25 @@ def usual_table(field_strength: float = 3.0) -> Table:
     return np.array(rows, dtype=np.float32)
 
 
+def table_text() -> str:
+    """Return the table as text: low, usual and high values, with numbered sources."""
+    numbers: dict[str, int] = {}
+    lines = []
+    for at_low, at_high in zip(tissues(1.5)[1:], tissues(3.0)[1:], strict=True):
+        lines.append(at_low.name)
+        rows = [("PD", "", at_low.pd, at_low.cited["pd"])]
+        for strength, t in (("1.5 T", at_low), ("3 T", at_high)):
+            rows.append(("T1", strength, t.t1, t.cited["t1"]))
+            rows.append(("T2", strength, t.t2, t.cited["t2"]))
+        for quantity, strength, values, texts in rows:
+            shown = "  ".join(f"{value:g}" for value in values)
+            marks = ",".join(str(numbers.setdefault(text, len(numbers) + 1)) for text in texts)
+            lines.append(f"  {quantity} {strength:5}  {shown:22}  [{marks}]")
+    lines += ["", "PD is a fraction of pure water; T1 and T2 are in ms: low, usual, high.", ""]
+    lines += [f"[{number}] {text}" for text, number in numbers.items()]
+    return "\n".join(lines)
+
+
 def draw_table(
     rng: np.random.Generator, field_strength: float = 3.0, *, wide: float = 0.0
 ) -> Table:

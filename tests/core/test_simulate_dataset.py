@@ -24,7 +24,7 @@ from crl_core.io.bids import find_subjects, load_subject
 from crl_core.physics.dataset import SimulationOptions, simulate_dataset
 from crl_core.physics.parallel import run_jobs
 from crl_core.physics.protocols import random_protocol, with_train
-from crl_core.physics.tissues import tissue_index
+from crl_core.physics.tissues import tissue_index, tissue_names
 from crl_core.scan import Scan
 from crl_core.sequence import PAPER_SEQUENCES, PRESETS, SequenceParameters
 
@@ -385,6 +385,19 @@ def test_wrong_words_are_wrong_usage(label_file: Path, tmp_path: Path, capsys, w
     assert code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "o").exists()
+
+
+def test_the_tissue_table_can_be_read_with_its_sources(capsys) -> None:
+    assert crl("simulate", "--list-tissues") == 0
+    text = capsys.readouterr().out
+    for name in tissue_names()[1:]:
+        assert f"\n{name}\n" in f"\n{text}"
+    white = text.split("white matter\n")[1].splitlines()[:5]
+    assert [row.split()[0] for row in white] == ["PD", "T1", "T2", "T1", "T2"]
+    assert "780  850  1084" in white[3]
+    for mark in white[3].split("[")[1].rstrip("]").split(","):
+        assert f"\n[{mark}] " in text
+    assert "Wansapura" in text
 
 
 def test_a_users_own_map_needs_its_table(tmp_path: Path, capsys) -> None:
