@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import TypeVar
 
-from crl_core.errors import Cancelled
+from crl_core.errors import Cancelled, CRLError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -48,6 +49,8 @@ def run_jobs(
     ------
     Cancelled
         When `cancelled` said so.
+    CRLError
+        When a process died.
     Exception
         Whatever a job raised first; the others are stopped.
     """
@@ -86,9 +89,14 @@ def _in_processes(
                     future.result()
                 if done and progress is not None:
                     progress(len(jobs) - len(waiting), len(jobs))
-        except BaseException:
+        except BaseException as error:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise CRLError(
+                    "a process that shared the work died, most likely for want of memory",
+                    remedy="Try again with fewer --jobs",
+                ) from error
             raise
     return [future.result() for future in futures]
 

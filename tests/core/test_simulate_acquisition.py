@@ -55,7 +55,7 @@ def test_the_image_shows_the_plane_at_its_place_and_brightness() -> None:
     inside = disc(14, centre=(100, 50)).reshape(80, 2, 64, 2).mean(axis=(1, 3)) > 0.99
     assert np.abs(found - binned)[inside].max() < 0.04  # a little ringing
     np.testing.assert_allclose(middle_of_mass(found), middle_of_mass(binned), atol=0.05)
-    assert found.sum() == pytest.approx(binned.sum(), rel=0.03)
+    assert found.sum() == pytest.approx(binned.sum(), rel=0.05)  # ringing is folded up
 
 
 def test_a_displacement_is_what_was_asked_for() -> None:

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from crl_core import io
 from crl_core.cli import main
-from crl_core.errors import Cancelled, InputError, OutputError, ParameterError
+from crl_core.errors import Cancelled, CRLError, InputError, OutputError, ParameterError
 from crl_core.io.bids import find_subjects, load_subject
 from crl_core.physics.dataset import SimulationOptions, simulate_dataset
 from crl_core.physics.parallel import run_jobs
@@ -331,6 +331,15 @@ def _square(job: int, watch) -> int:
 
 def _fail(job: int, watch) -> int:
     raise InputError(f"job {job}", remedy="None")
+
+
+def _die(job: int, watch) -> int:
+    os._exit(3)
+
+
+def test_a_process_that_dies_is_reported_in_one_line() -> None:
+    with pytest.raises(CRLError, match=r"died.*fewer --jobs"):
+        run_jobs(_die, [1, 2], workers=2)
 
 
 def test_jobs_come_back_in_order_and_the_first_failure_is_raised() -> None:
