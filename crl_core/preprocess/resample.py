@@ -54,7 +54,7 @@ def resample_to(scan: Scan, like: Scan, order: SplineOrder = 1) -> Scan:
     if scan.same_grid(like):
         return scan
     to_source = _voxel_map(scan, like)
-    inside = _field_of_view(to_source, scan.shape, like.shape)
+    data, inside = sampled(scan.data, to_source, like.shape, order)
     if not inside.any():
         raise GridError(
             f"'{scan.name}' does not overlap with '{like.name}': "
@@ -62,20 +62,54 @@ def resample_to(scan: Scan, like: Scan, order: SplineOrder = 1) -> Scan:
             path=scan.path,
             remedy="Choose a scan of the same head and session, or register it first",
         )
-    data = np.asarray(scan.data, dtype=np.float32)
-    if order > 0:
-        data = _smoothed(data, to_source)
-    sampled = ndimage.affine_transform(
-        data, to_source[:3, :3], to_source[:3, 3], like.shape, order=order, mode="nearest"
-    )
-    sampled[~inside] = 0.0
     return replace(
         scan,
-        data=sampled,
+        data=data,
         affine=like.affine.copy(),
         orientation_stated=scan.orientation_stated and like.orientation_stated,
         note=" ".join(filter(None, (scan.note, _note(inside, like)))),
     )
+
+
+def sampled(
+    data: FloatArray,
+    to_source: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    order: SplineOrder = 1,
+) -> tuple[FloatArray, BoolArray]:
+    """Sample a volume on another grid.
+
+    Parameters
+    ----------
+    data
+        The volume, (x, y, z).
+    to_source
+        4x4, voxel indices of the wanted grid to voxel indices of `data`.
+    shape
+        Voxels of the wanted grid.
+    order
+        Spline order. Cubic results are kept within the range of `data`, so that a spline's
+        overshoot makes no negative magnitudes.
+
+    Returns
+    -------
+    volume
+        float32 of `shape`, 0 beyond the field of view.
+    inside
+        Which voxels lie in the field of view of `data`.
+    """
+    inside = field_of_view(to_source, data.shape, shape)
+    if not inside.any():
+        return np.zeros(shape, dtype=np.float32), inside
+    source = np.asarray(data, dtype=np.float32)
+    smooth = _smoothed(source, to_source) if order > 0 else source
+    volume = ndimage.affine_transform(
+        smooth, to_source[:3, :3], to_source[:3, 3], shape, order=order, mode="nearest"
+    )
+    if order > 1:
+        np.clip(volume, source.min(), source.max(), out=volume)
+    volume[~inside] = 0.0
+    return volume, inside
 
 
 def _voxel_map(scan: Scan, like: Scan) -> NDArray[np.float64]:
@@ -95,10 +129,13 @@ def _reach(to_source: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.abs(to_source[:3, :3]).max(axis=1))
 
 
-def _field_of_view(
+def field_of_view(
     to_source: NDArray[np.float64], source: tuple[int, ...], target: tuple[int, ...]
 ) -> BoolArray:
     """Return which target voxels the source has measured.
+
+    `to_source` maps voxel indices of the target to those of the source; `source` and `target`
+    are the two shapes.
 
     A voxel counts when its centre lies inside a source voxel. A single slice counts as far as
     the thickness of the two slices overlaps, so that two slices prescribed with a slightly
