@@ -195,7 +195,10 @@ def shrunk(volume: Volume, voxel_mm: float, *, keep_grid: bool = False) -> Volum
 
 
 def shrink_factors(
-    shape: tuple[int, ...], size_mm: NDArray[np.float64], voxel_mm: float, least: int = 16
+    shape: tuple[int, ...],
+    size_mm: NDArray[np.float64],
+    voxel_mm: float | NDArray[np.float64],
+    least: int = 16,
 ) -> NDArray[np.int64]:
     """Return how many voxels to merge along each axis to come near `voxel_mm`."""
     wanted = np.maximum(1, np.rint(voxel_mm / size_mm))

@@ -66,6 +66,7 @@ def resample_to(scan: Scan, like: Scan, order: SplineOrder = 1) -> Scan:
         scan,
         data=data,
         affine=like.affine.copy(),
+        stated_mask=None,
         orientation_stated=scan.orientation_stated and like.orientation_stated,
         note=" ".join(filter(None, (scan.note, _note(inside, like)))),
     )
