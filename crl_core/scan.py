@@ -61,6 +61,9 @@ class Scan:
     series
         Which of several scans at `path` this is, as ``--series`` takes it; ``""`` for a file
         that holds one.
+    stated_scale, stated_mask
+        The scale and head mask that preparation wrote beside the image, so that training, viewing
+        and scoring use the same; worked out from the voxels where there are none.
     """
 
     data: FloatArray
@@ -73,6 +76,9 @@ class Scan:
     note: str = ""
     synthetic: bool = False
     series: str = ""
+
+    stated_scale: IntensityScale | None = None
+    stated_mask: BoolArray | None = None
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
@@ -125,12 +131,23 @@ class Scan:
         """Foreground (head) mask, same shape as `data`; see `crl_core.preprocess.mask`."""
         from crl_core.preprocess.mask import head_mask
 
+        if self.stated_mask is not None and self.stated_mask.shape == self.shape:
+            return self.stated_mask
         return head_mask(self.data, slice_axis=self.slice_axis)
 
     @cached_property
     def scale(self) -> IntensityScale:
         """The scale of this volume under the program's own rule (`IntensityScale.robust`)."""
+        if self.stated_scale is not None and self.stated_scale.rule == IntensityScale.ROBUST:
+            return self.stated_scale
         return IntensityScale.robust(self.data, self.mask)
+
+    @cached_property
+    def range_scale(self) -> IntensityScale:
+        """The scale of this volume under the paper's rule (`IntensityScale.minmax`)."""
+        if self.stated_scale is not None and self.stated_scale.rule == IntensityScale.MINMAX:
+            return self.stated_scale
+        return IntensityScale.minmax(self.data)
 
     @property
     def nominal(self) -> bool:
@@ -227,6 +244,21 @@ class IntensityScale:
     def as_dict(self) -> dict[str, Any]:
         """Return the scale as plain values for a sidecar or a card."""
         return {"offset": self.offset, "scale": self.scale, "rule": self.rule}
+
+    @classmethod
+    def from_dict(cls, fields: object) -> IntensityScale | None:
+        """Read what `as_dict` returned; None where that is not what `fields` hold."""
+        if not isinstance(fields, Mapping):
+            return None
+        offset, scale, rule = (fields.get(key) for key in ("offset", "scale", "rule"))
+        for value in (offset, scale):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return None
+        assert isinstance(offset, int | float)
+        assert isinstance(scale, int | float)
+        if not (np.isfinite(offset) and np.isfinite(scale) and scale > 0):
+            return None
+        return cls(float(offset), float(scale), rule) if rule in (cls.ROBUST, cls.MINMAX) else None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 from crl_core.errors import OutputError, ParameterError
 from crl_core.io.bids import write_dataset_description, write_participants
 from crl_core.io.image_file import SIMULATED_FIELD
+from crl_core.parallel import Progress, run_jobs
 from crl_core.physics.lesions import LesionKind
-from crl_core.physics.parallel import Progress, run_jobs
 from crl_core.physics.protocols import random_protocol, with_train
 from crl_core.physics.slab import Engine
 from crl_core.sequence import SequenceParameters

@@ -110,7 +110,7 @@ class Synthesizer:
         """
         if self._robust:
             return self.scale
-        return IntensityScale.minmax(scan.data)
+        return scan.range_scale
 
     @property
     def slice_axis(self) -> int:
@@ -145,7 +145,7 @@ class Synthesizer:
             When a scan is empty.
         """
         self._check_sources(scans)
-        scales = tuple(s.scale if self._robust else IntensityScale.minmax(s.data) for s in scans)
+        scales = tuple(s.scale if self._robust else s.range_scale for s in scans)
         self._sources, self._scales = tuple(scans), scales
         self._gains = None
         self._cache.clear()

@@ -25,7 +25,7 @@ from crl_core.physics.protocols import (
 from crl_core.physics.quick import draw_slice
 from crl_core.physics.realism import Realism
 from crl_core.physics.tissues import draw_table
-from crl_core.scan import FloatArray, IntensityScale, Scan, Subject
+from crl_core.scan import FloatArray, Scan, Subject
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.training.anatomy import LEAST_HEAD, SLAB_SIZE, check_size, cut_slab
 from crl_core.training.config import TrainingConfig
@@ -324,7 +324,7 @@ def _prepared(subject: Subject, crop: int, rule: str) -> _Prepared:
     axis = scans[0].slice_axis
     mask = np.moveaxis(scans[0].mask, axis, 0).astype(np.float32)
     robust = rule == "robust"
-    scales = [s.scale if robust else IntensityScale.minmax(s.data) for s in scans]
+    scales = [s.scale if robust else s.range_scale for s in scans]
     images = np.stack(
         [np.moveaxis(k.to_model(s.data), axis, 0) for s, k in zip(scans, scales, strict=True)]
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
 ModelPhase = Literal["absent", "loading", "ready", "failed"]
 ERROR_LIMITS = (5, 10, 20)
 """Half widths of the error scale that can be chosen, percent of the range."""
-
-
-@lru_cache(maxsize=4)
-def _minmax(scan: Scan) -> IntensityScale:
-    return IntensityScale.minmax(scan.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +260,7 @@ class ViewerState:
         if source is None:
             return None
         if self._each_its_own:
-            return _minmax(source)
+            return source.range_scale
         return source.scale
 
     def reference_scale(self, scan: Scan) -> IntensityScale | None:
@@ -274,7 +268,7 @@ class ViewerState:
 
         The same as `scale`, except for networks that give each contrast its own range.
         """
-        return _minmax(scan) if self._each_its_own else self.scale
+        return scan.range_scale if self._each_its_own else self.scale
 
     @property
     def _each_its_own(self) -> bool:

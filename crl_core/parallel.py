@@ -57,7 +57,7 @@ def run_jobs(
 
     def watch() -> None:
         if cancelled is not None and cancelled():
-            raise Cancelled("the simulation was cancelled")
+            raise Cancelled("the work was cancelled")
 
     if workers <= 1 or len(jobs) <= 1:
         results = []
@@ -114,4 +114,4 @@ def _do(function: Callable[[Job, Callable[[], None]], Result], job: Job) -> Resu
 
 def _watch() -> None:
     if _stop is not None and _stop.is_set():
-        raise Cancelled("the simulation was cancelled")
+        raise Cancelled("the work was cancelled")
