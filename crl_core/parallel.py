@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -16,8 +17,16 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 
+MOST_JOBS = 8
+"""Processes used unasked; each holds a person's volumes in memory."""
+
 _POLL_S = 0.2
 _stop: Event | None = None
+
+
+def processor_count() -> int:
+    """Return how many processes to use where nobody says: one per core, within reason."""
+    return min(os.cpu_count() or 1, MOST_JOBS)
 
 
 def run_jobs(

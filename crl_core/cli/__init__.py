@@ -19,6 +19,7 @@ from crl_core.cli.checking import check
 from crl_core.cli.evaluating import evaluate
 from crl_core.cli.inspecting import inspect
 from crl_core.cli.mending import mend
+from crl_core.cli.preparing import prepare
 from crl_core.cli.simulating import simulate
 from crl_core.cli.synthesising import synth
 from crl_core.cli.training import train
@@ -26,13 +27,13 @@ from crl_core.errors import CRLError
 
 app = typer.Typer(
     name="crl",
-    help="Explore MR contrast: synthesise, inspect, simulate, train and evaluate.",
+    help="Explore MR contrast: synthesise, inspect, simulate, check, prepare, train and evaluate.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (synth, inspect, simulate, check, mend, train, evaluate):
+for command in (synth, inspect, simulate, check, mend, prepare, train, evaluate):
     app.command()(command)
 
 
@@ -51,7 +52,7 @@ def _options(
         False, "--debug", help="Show the traceback of an error; works anywhere on the line."
     ),
 ) -> None:
-    """Explore MR contrast: synthesise, inspect, simulate, train and evaluate."""
+    """Explore MR contrast: synthesise, inspect, simulate, check, prepare, train and evaluate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crl_core.cli.common import check_device, find_checkpoint, notice, parse_option, progress_bar
-from crl_core.errors import OutputError
+from crl_core.errors import InputError, OutputError
 from crl_core.sequence import SequenceParameters
 
 if TYPE_CHECKING:
+    from crl_core.preprocess.pipeline import Record
     from crl_core.scan import Scan
 
 
@@ -50,6 +52,10 @@ def synth(
     units: Annotated[
         Literal["model", "source"], typer.Option(help="Intensities of the result.")
     ] = "model",
+    grid: Annotated[
+        Literal["scan", "source"],
+        typer.Option(help="For a prepared SOURCE: its own grid, or that it was acquired on."),
+    ] = "scan",
     volume: Annotated[
         int | None, typer.Option(min=0, help="Which volume of 4-D sources, counted from 0.")
     ] = None,
@@ -69,7 +75,8 @@ def synth(
     for scan in scans:
         if scan.note:
             notice(f"{scan.path}: {scan.note}")
-    _run(scans, targets, paths, find_checkpoint(checkpoint), units, device, overwrite)
+    back = _way_back(scans[0]) if grid == "source" else None
+    _run(scans, targets, paths, find_checkpoint(checkpoint), units, device, overwrite, back)
 
 
 def _run(
@@ -80,6 +87,7 @@ def _run(
     units: Literal["model", "source"],
     device: str | None,
     overwrite: bool,
+    back: Record | None,
 ) -> None:
     from crl_core.checkpoint import load_checkpoint
     from crl_core.io.export import save_synthetic
@@ -102,9 +110,13 @@ def _run(
             notice(f"{target}: {doubt}")
         with progress_bar(str(target)) as show:
             volume = synthesizer.render_volume(target, progress=show)
+        like = scans[0]
+        if back is not None:
+            like = back.to_source(replace(like, data=volume))
+            volume = like.data
         save_synthetic(
             volume,
-            scans[0],
+            like,
             path,
             target,
             loaded.card,
@@ -114,6 +126,27 @@ def _run(
             overwrite=overwrite,
         )
         typer.echo(str(path))
+
+
+def _way_back(scan: Scan) -> Record:
+    """Return how a prepared scan came from the one acquired.
+
+    Raises
+    ------
+    InputError
+        When its sidecar does not say.
+    """
+    from crl_core.io.bids import read_sidecar
+    from crl_core.preprocess.pipeline import Record
+
+    record = None if scan.path is None else Record.from_fields(read_sidecar(scan.path)[0])
+    if record is None:
+        raise InputError(
+            "does not say which grid it was acquired on",
+            path=scan.path,
+            remedy="Use --grid source with images that crl prepare wrote",
+        )
+    return record
 
 
 def _targets(

@@ -105,7 +105,7 @@ def scan_name(image: str | Path) -> str:
     if not text.startswith("sub-"):
         return text
     *entities, suffix = text.split("_")
-    kept = [e.split("-", 1)[-1] for e in entities if not e.startswith(("sub-", "ses-"))]
+    kept = [e.split("-", 1)[-1] for e in entities if not e.startswith(("sub-", "ses-", "desc-"))]
     return " ".join([*kept, suffix])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from crl_core.io import nifti
 from crl_core.io.bids import read_sidecar, scan_name
 from crl_core.io.timing import NAMES, Timing, read_timing
-from crl_core.scan import Origin, Scan
+from crl_core.scan import BoolArray, IntensityScale, Origin, Scan
 from crl_core.sequence import SequenceParameters
 
 SYNTHETIC_FIELD = "Synthetic"
@@ -24,6 +24,13 @@ SIMULATED_FIELD = "CRLSynthetic"
 
 ORIENTATION_FIELD = "CRLOrientationStated"
 """Sidecar field that is false where the affine is a guess."""
+
+
+SCALE_FIELD = "IntensityScale"
+"""Sidecar field of prepared images: the scale worked out once for training, viewing and scoring."""
+
+MASK_FIELD = "HeadMask"
+"""Sidecar field of prepared images: name of the file with the head mask, in the same folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,20 @@ class ImageFile:
             and self.sidecar.get(ORIENTATION_FIELD, True) is not False,
             note=" ".join(notes),
             synthetic=self.synthetic,
+            stated_scale=IntensityScale.from_dict(self.sidecar.get(SCALE_FIELD)),
+            stated_mask=self._mask(),
         )
+
+    def _mask(self) -> BoolArray | None:
+        """Read the head mask that preparation wrote beside the image."""
+        name = self.sidecar.get(MASK_FIELD)
+        if not isinstance(name, str) or Path(name).name != name:
+            return None
+        path = self.path.with_name(name)
+        if not path.is_file():
+            return None
+        mask = nifti.read(path)
+        return mask.data > 0.5 if mask.data.shape == self.volume.data.shape else None
 
     def _notes(self) -> list[str]:
         notes: list[str] = []

@@ -35,7 +35,7 @@ def usable_subject(files: SubjectFiles) -> tuple[Subject, list[str]]:
     left_out: list[str] = []
     for path in files.images:
         scan = load(path)
-        reason = _unusable(scan)
+        reason = why_unusable(scan)
         if not reason and kept and not scan.same_grid(kept[0]):
             try:
                 scan = resample_to(scan, kept[0])
@@ -48,7 +48,7 @@ def usable_subject(files: SubjectFiles) -> tuple[Subject, list[str]]:
     return Subject(files.label, kept), left_out
 
 
-def _unusable(scan: Scan) -> str:
+def why_unusable(scan: Scan) -> str:
     """Return why a scan cannot take part; empty when it can."""
     if scan.synthetic:
         return "it is synthetic"
