@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -56,11 +57,21 @@ LEAST_OVERLAP = 0.5
 LEAST_DICE = 0.80
 """Agreement of the two head masks where both scans look. The same head gives 0.9 and more."""
 
+LEAST_SCORE = 1.035
+"""Mutual information of two contrasts of one head. Registered, digital and real heads give 1.08 to
+1.24; two different heads, or one head laid on itself the wrong way, 1.01 to 1.03."""
+
 _GAIN = 5e-4
 """Growth of the score below which a movement within the method's own error is not believed."""
 
+_AFFINE_GAIN = 1e-4
+"""Growth of the score that an affine transform must show over the rigid one."""
+
 _ERROR_MM = 0.25
 """The method's own error over the head, measured on digital heads and rounded up."""
+
+_TURN = 28.0
+"""Degrees; the search finds its way from about 20 degrees off."""
 
 _POINTS = 30_000
 _RIM_MM = 4.0
@@ -163,8 +174,9 @@ def align(
     if thin < FEWEST_SLICES:
         words = "a single slice" if thin == 1 else f"{thin} slices"
         return pair.report(header, "none", "header", remark=f"{words}, too few to register")
-    if not pair.fixed_mask.any() or not pair.moving_mask.any():
-        return pair.report(header, "none", "header", remark="no head was found to register by")
+    for volume, mask in ((fixed, pair.fixed_mask), (moving, pair.moving_mask)):
+        if not mask.any() or not np.ptp(volume.data[mask]) > 0:
+            return pair.report(header, "none", "header", remark="no head to register by")
     search = _Search(pair, backend or open_backend("simpleitk"), cancelled)
     start, matrix = search.start()
     rigid = search.refined(matrix, "rigid", RIGID)
@@ -238,16 +250,17 @@ class _Pair:
         header = self.report(np.eye(4), "none", "header")
         best = self.report(rigid, "rigid", start)
         gain = best.score - header.score
-        if gain < 0 and not header.problem:
+        if gain < 0 and not header.problem and header.score >= LEAST_SCORE:
             return replace(header, remark="registration did not improve on the headers")
-        if gain < _GAIN and best.moved_mm[1] < 2 * _ERROR_MM and not header.problem:
+        small = gain < _GAIN and best.moved_mm[1] < 2 * _ERROR_MM
+        if small and not header.problem and not best.problem:
             return replace(header, remark="the headers agree to within the method's error")
         if affine is None or best.problem:
             return best
         full = self.report(affine, "affine", start)
         if full.problem:
             return replace(best, remark=f"rigid only: the affine transform has {full.problem}")
-        if full.score - best.score < _GAIN:
+        if full.score - best.score < _AFFINE_GAIN:
             return replace(best, remark="rigid only: the affine transform explains no more")
         return full
 
@@ -283,7 +296,21 @@ class _Search:
             for name, start in (("header", np.eye(4)), ("centres of the heads", centres))
         }
         name = max(found, key=lambda one: pair.score(found[one]))
-        return name, found[name]
+        if pair.score(found[name]) >= LEAST_SCORE:
+            return name, found[name]
+        return self._turned_start(centres, name, found[name])
+
+    def _turned_start(self, centres: Affine, name: str, found: Affine) -> tuple[str, Affine]:
+        """Try heads turned about each axis too; only needed where both usual starts failed."""
+        pair = self.pair
+        middle = _centre(pair.fixed, pair.fixed_mask)
+        best = pair.score(found)
+        for axis, degrees in product(range(3), (-_TURN, _TURN)):
+            start = centres @ _turn_about(middle, axis, degrees)
+            matrix = self.refined(start, "rigid", (COARSE,))
+            if pair.score(matrix) > best:
+                name, found, best = "centres of the heads, turned", matrix, pair.score(matrix)
+        return name, found
 
     def refined(
         self, start: Affine, kind: Literal["rigid", "affine"], levels: tuple[Level, ...]
@@ -381,12 +408,16 @@ def _problem(found: Alignment) -> str:
         return "a mirrored head"
     if found.overlap < LEAST_OVERLAP:
         return f"only {100 * found.overlap:.0f} % of the head in common"
+    if found.kind == "none":
+        return ""  # the headers were not asked to agree with the images
     if found.rotation > MAX_ROTATION:
         return f"a turn of {found.rotation:.0f}°"
     if found.stretch > MAX_STRETCH:
         return f"a stretch of {100 * found.stretch:.0f} %"
     if found.dice < LEAST_DICE:
         return f"heads of which only {100 * found.dice:.0f} % agree"
+    if found.score < LEAST_SCORE:
+        return f"images that share too little to be one head (score {found.score:.3f})"
     return ""
 
 
@@ -402,6 +433,17 @@ def _widened(mask: BoolArray, volume: Volume) -> BoolArray:
 def _centre(volume: Volume, mask: BoolArray) -> NDArray[np.float64]:
     where = np.argwhere(mask).mean(axis=0)
     return np.asarray((volume.affine @ [*where, 1.0])[:3])
+
+
+def _turn_about(point: NDArray[np.float64], axis: int, degrees: float) -> Affine:
+    """Return the rotation about an axis of the world through a point."""
+    angle = math.radians(degrees)
+    a, b = (other for other in range(3) if other != axis)
+    matrix = np.eye(4)
+    matrix[a, a] = matrix[b, b] = math.cos(angle)
+    matrix[a, b], matrix[b, a] = -math.sin(angle), math.sin(angle)
+    matrix[:3, 3] = point - matrix[:3, :3] @ point
+    return matrix
 
 
 def _slice_axis(volume: Volume) -> int:
