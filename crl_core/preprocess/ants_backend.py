@@ -33,7 +33,7 @@ from crl_core.scan import BoolArray, FloatArray
 # Read once, when the library is loaded.
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
-import ants  # type: ignore[import-not-found,unused-ignore] # noqa: E402
+import ants  # type: ignore[import-not-found,unused-ignore]
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ITERATIONS = 100

@@ -202,7 +202,8 @@ def shrink_factors(
 ) -> NDArray[np.int64]:
     """Return how many voxels to merge along each axis to come near `voxel_mm`."""
     wanted = np.maximum(1, np.rint(voxel_mm / size_mm))
-    return np.minimum(wanted, np.maximum(1, np.array(shape) // least)).astype(np.int64)
+    most = np.maximum(1, np.array(shape) // least)
+    return np.asarray(np.minimum(wanted, most), dtype=np.int64)
 
 
 def subsampled(

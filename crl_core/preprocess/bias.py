@@ -23,6 +23,7 @@ from crl_core.preprocess.backends import (
     subsampled,
 )
 from crl_core.preprocess.mask import otsu_threshold
+from crl_core.preprocess.resample import SplineOrder
 from crl_core.scan import BoolArray, FloatArray
 
 PLANE_MM = 8.0
@@ -60,7 +61,7 @@ class BiasField:
         """
         to_coarse = np.linalg.inv(self.affine) @ affine
         # A spline through a single plane would ring against itself.
-        order = 3 if min(self.log.shape) > 3 else 1
+        order: SplineOrder = 3 if min(self.log.shape) > 3 else 1
         found = ndimage.affine_transform(
             self.log, to_coarse[:3, :3], to_coarse[:3, 3], shape, order=order, mode="nearest"
         )
@@ -137,8 +138,8 @@ def estimate_bias(
 
 def shared_bias(fields: Sequence[BiasField]) -> BiasField:
     """Return the geometric mean of fields that lie on one coarse grid."""
-    mean = np.mean([field.log for field in fields], axis=0, dtype=np.float64)
-    return BiasField(mean.astype(np.float32), fields[0].affine)
+    mean = np.mean(np.stack([field.log for field in fields]), axis=0, dtype=np.float64)
+    return BiasField(np.asarray(mean, dtype=np.float32), fields[0].affine)
 
 
 def _factors(volume: Volume, slice_axis: int) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ subjects, not voxels, are shared among the cores.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -106,9 +108,26 @@ class SimpleItk:
         method.SetInitialTransform(transform, inPlace=True)
         watch = _Watch(method, cancelled, method.StopRegistration)
         smooth = shrunk(moving, level.voxel_mm, keep_grid=True)
-        method.Execute(_image(small.data, small.affine), _image(smooth.data, smooth.affine))
+        images = _image(small.data, small.affine), _image(smooth.data, smooth.affine)
+        with _one_thread():
+            method.Execute(*images)
         watch.settle()
         return _matrix(transform)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let everything inside the library add its numbers in one order.
+
+    The number of threads of a registration does not reach its metric, whose sums then differ in
+    the last digits from run to run.
+    """
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 class _Watch:

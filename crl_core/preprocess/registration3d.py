@@ -46,7 +46,7 @@ FEWEST_SLICES = 5
 """A thinner stack does not tell turning out of the plane from noise."""
 
 MAX_ROTATION = 35.0
-"""Degrees between two scans of one session; farther, a header is wrong or the search went astray."""
+"""Degrees between two scans of one session; more means a wrong header or a search astray."""
 
 MAX_STRETCH = 0.05
 """Most that an affine may stretch or squeeze along any direction: gradients are off by 1 or 2 %."""
@@ -72,6 +72,10 @@ _ERROR_MM = 0.25
 
 _TURN = 28.0
 """Degrees; the search finds its way from about 20 degrees off."""
+
+_USUAL_TURN = 10.0
+"""Degrees that heads turn between the scans of a session. A search that goes farther is checked
+against other starts, for it may have stopped half way."""
 
 _POINTS = 30_000
 _RIM_MM = 4.0
@@ -123,7 +127,9 @@ class Alignment:
         mean, most = self.moved_mm
         if self.kind == "none":
             return "geometry of the headers"
-        text = f"{self.kind}, {self.rotation:.1f}°, {mean:.1f} mm over the head (at most {most:.1f})"
+        text = (
+            f"{self.kind}, {self.rotation:.1f}°, {mean:.1f} mm over the head (at most {most:.1f})"
+        )
         return text if self.kind == "rigid" else f"{text}, stretched by {100 * self.stretch:.1f} %"
 
 
@@ -296,12 +302,13 @@ class _Search:
             for name, start in (("header", np.eye(4)), ("centres of the heads", centres))
         }
         name = max(found, key=lambda one: pair.score(found[one]))
-        if pair.score(found[name]) >= LEAST_SCORE:
+        usual = rotation_degrees(found[name][:3, :3]) <= _USUAL_TURN
+        if usual and pair.score(found[name]) >= LEAST_SCORE:
             return name, found[name]
         return self._turned_start(centres, name, found[name])
 
     def _turned_start(self, centres: Affine, name: str, found: Affine) -> tuple[str, Affine]:
-        """Try heads turned about each axis too; only needed where both usual starts failed."""
+        """Try heads turned about each axis too, where the usual starts failed or turned far."""
         pair = self.pair
         middle = _centre(pair.fixed, pair.fixed_mask)
         best = pair.score(found)
@@ -451,4 +458,4 @@ def _slice_axis(volume: Volume) -> int:
 
 
 def _slices(volume: Volume) -> int:
-    return volume.data.shape[_slice_axis(volume)]
+    return int(volume.data.shape[_slice_axis(volume)])
