@@ -67,13 +67,14 @@ class SimpleItk:
         n4.SetConvergenceThreshold(backends.N4_TOLERANCE)
         n4.SetNumberOfControlPoints([backends.N4_CONTROL_POINTS] * image.GetDimension())
         watch = _Watch(n4, cancelled, n4.Abort)
-        try:
-            n4.Execute(image, inside)
-        except RuntimeError:
+        with _one_thread():
+            try:
+                n4.Execute(image, inside)
+            except RuntimeError:
+                watch.settle()
+                raise
             watch.settle()
-            raise
-        watch.settle()
-        found = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T
+            found = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T
         return np.ascontiguousarray(np.expand_dims(found, tuple(flat)), dtype=np.float32)
 
     def register(
@@ -119,8 +120,8 @@ class SimpleItk:
 def _one_thread() -> Iterator[None]:
     """Let everything inside the library add its numbers in one order.
 
-    The number of threads of a registration does not reach its metric, whose sums then differ in
-    the last digits from run to run.
+    The number of threads of a filter does not reach what works inside it, whose sums then differ
+    in the last digits from run to run.
     """
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
