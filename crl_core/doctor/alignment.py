@@ -16,7 +16,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from crl_core.preprocess.mask import otsu_threshold
 
@@ -41,13 +41,23 @@ CLEAR = 0.06
 _LEAST_SHARED = 0.04
 """Information (above 1) that two scans of one head share at least."""
 
+_COARSE, _FINE = 0.25, 0.1
+"""Smallest steps of the two searches, as shares of the first."""
+
 _QUICK_POINTS = 3000
 _THOROUGH_POINTS = 6000
 _BINS = 24
+_LEAST_POINTS = 400
 _LEAST_OVERLAP = 0.35
-_MAX_TURN = math.radians(20.0)
-_MAX_SHIFT = 0.25
-"""Furthest rotation and shift (share of the head's extent) that a rigid movement may have."""
+_FIRST_TURN = math.radians(6.0)
+_FIRST_SHIFT = 0.06
+"""First steps of the search: rotation, and shift as a share of the head's extent."""
+
+_REACH = 3.5
+"""How many first steps a movement may go from where it began."""
+
+_ORDER = (5, 4, 3, 2, 1, 0)
+"""Shifts before rotations: a head that is far off turns the wrong way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +173,7 @@ class Fit:
         at = self._to_voxel[:3, :3] @ world + self._to_voxel[:3, 3:]
         limits = np.array(self._moving.shape)[:, None] - 0.5
         seen = ((at >= -0.5) & (at <= limits)).all(axis=0)
-        if seen.mean() < _LEAST_OVERLAP:
+        if seen.sum() < max(_LEAST_OVERLAP * seen.size, _LEAST_POINTS):
             return 1.0
         values = ndimage.map_coordinates(self._moving, at[:, seen], order=1, mode="nearest")
         return self._information(values, seen)
@@ -177,10 +187,16 @@ class Fit:
         # A value is shared between the two bins it falls between: smooth in the movement.
         counts = np.bincount(row, weights=1 - share, minlength=_BINS * _BINS).astype(np.float64)
         counts += np.bincount(row + 1, weights=share, minlength=_BINS * _BINS)
-        joint = counts / counts.sum()
-        square = joint.reshape(_BINS, _BINS)
+        joint = (counts / counts.sum()).reshape(_BINS, _BINS)
+        rows, columns = joint.sum(axis=1), joint.sum(axis=0)
         both = _entropy(joint)
-        return (_entropy(square.sum(0)) + _entropy(square.sum(1))) / both if both > 0 else 1.0
+        if both <= 0:
+            return 1.0
+        # Few points seem to share information by chance (Miller's correction), and a movement that
+        # hides most of the head must not win by that.
+        filled = [np.count_nonzero(p) for p in (joint, rows, columns)]
+        chance = (filled[0] - filled[1] - filled[2] + 1) / (2 * len(values))
+        return 1.0 + (_entropy(rows) + _entropy(columns) - both - chance) / both
 
     def starts(self, signs: Signs) -> list[tuple[float, Vector]]:
         """Return movements without rotation to start from, the best first, with their scores."""
@@ -191,21 +207,57 @@ class Fit:
         scored = [(self.score(signs, movement), movement) for movement in candidates]
         return sorted(scored, key=lambda found: -found[0])
 
-    def refine(self, signs: Signs, start: Vector, rounds: int) -> tuple[float, Vector]:
-        """Refine a movement with Powell's method; return its score and the movement."""
-        scale = np.array([_MAX_TURN] * 3 + [_MAX_SHIFT * self._extent] * 3)
+    def refine(self, signs: Signs, start: Vector, finest: float) -> tuple[float, Vector]:
+        """Climb from a movement to the best one nearby.
 
-        def cost(p: Vector) -> float:
-            return -self.score(signs, start + p * scale)
+        Each of the six coordinates in turn is moved by a step either way, or to the top of the
+        parabola through the three scores; the step is halved where nothing is gained. Unlike the
+        line searches of general optimisers this never ends lower than it began.
 
-        found = optimize.minimize(
-            cost,
-            np.zeros(6),
-            method="Powell",
-            bounds=[(-1.0, 1.0)] * 6,
-            options={"xtol": 0.02, "ftol": 1e-4, "maxiter": rounds},
-        )
-        return -float(found.fun), start + np.asarray(found.x) * scale
+        Parameters
+        ----------
+        signs
+            Which axes are mirrored.
+        start
+            Where to begin.
+        finest
+            Smallest step as a share of the first.
+
+        Returns
+        -------
+        score, movement
+            The best that was found.
+        """
+        steps = np.array([_FIRST_TURN] * 3 + [_FIRST_SHIFT * self._extent] * 3)
+        low, high = start - _REACH * steps, start + _REACH * steps
+        best, at = self.score(signs, start), start
+        share = 1.0
+        while share >= finest:
+            before = best
+            for axis in _ORDER:
+                best, at = self._along(signs, axis, share * steps[axis], best, at)
+                at = np.clip(at, low, high)
+            # Where nothing is shared the score stays at 1, or by chance below it.
+            if best - before <= 0.02 * max(best - 1.0, 0.0):
+                share /= 2.0
+        return best, at
+
+    def _along(
+        self, signs: Signs, axis: int, step: float, best: float, at: Vector
+    ) -> tuple[float, Vector]:
+        """Move along one coordinate; return the better place, or the same."""
+
+        def there(distance: float) -> tuple[float, Vector]:
+            moved = at.copy()
+            moved[axis] += distance
+            return self.score(signs, moved), moved
+
+        down, up = there(-step), there(step)
+        found = max((best, at), down, up, key=lambda pair: pair[0])
+        bend = down[0] - 2.0 * best + up[0]
+        if found[0] == best and bend < 0:
+            found = max(found, there(0.5 * step * (down[0] - up[0]) / bend), key=lambda p: p[0])
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +288,9 @@ def compare(fixed: Small, moving: Small) -> Verdict:
     starts = {signs: quick.starts(signs)[0] for signs in HYPOTHESES}
     as_is, movement = starts[AS_IS]
     if all(as_is > starts[signs][0] for signs in HYPOTHESES if signs not in (AS_IS, LEFT_RIGHT)):
-        mirrored, _ = quick.refine(LEFT_RIGHT, starts[LEFT_RIGHT][1], rounds=2)
+        mirrored, _ = quick.refine(LEFT_RIGHT, starts[LEFT_RIGHT][1], finest=_COARSE)
         if _margin(as_is, mirrored) < CLEAR:
-            as_is, _ = quick.refine(AS_IS, movement, rounds=2)
+            as_is, _ = quick.refine(AS_IS, movement, finest=_COARSE)
         if _margin(as_is, mirrored) >= CLEAR:
             return Verdict(AS_IS, _margin(as_is, mirrored))
     return _thorough(fixed, moving)
@@ -251,7 +303,7 @@ def _thorough(fixed: Small, moving: Small) -> Verdict:
     promising = sorted(HYPOTHESES, key=lambda signs: -starts[signs][0][0])[:3]
     found = {
         signs: max(
-            (fit.refine(signs, movement, rounds=2) for _, movement in starts[signs]),
+            (fit.refine(signs, movement, finest=_COARSE) for _, movement in starts[signs]),
             key=lambda result: result[0],
         )
         for signs in dict.fromkeys((AS_IS, LEFT_RIGHT, *promising))
@@ -260,7 +312,7 @@ def _thorough(fixed: Small, moving: Small) -> Verdict:
     if _margin(found[first][0], found[second][0]) < 2 * CLEAR:
         fit = Fit(fixed, moving, _THOROUGH_POINTS)
         for signs in (first, second):
-            found[signs] = fit.refine(signs, found[signs][1], rounds=4)
+            found[signs] = fit.refine(signs, found[signs][1], finest=_FINE)
         first, second = sorted((first, second), key=lambda signs: -found[signs][0])
     return Verdict(first, _margin(found[first][0], found[second][0]))
 

@@ -71,11 +71,12 @@ class Looks:
     @classmethod
     def of(cls, volume: Volume) -> Looks:
         """Measure a volume."""
-        data = volume.data
-        low, high = float(data.min()), float(data.max())
+        low, high = float(volume.data.min()), float(volume.data.max())
+        # Sums of values near the ends of float32 would overflow or vanish; those of shares do not.
+        data = volume.data / np.float32(max(abs(low), abs(high)) or 1.0)
         small = Small.of(data, volume.affine) if high > low else None
-        bright = np.sort(_sample(data, small))
-        at_top, pile_up = _top(data, low, high)
+        bright = _sample(data, small)
+        at_top, pile_up = _top(data)
         head = small.head.mean() * data.size if small is not None else data.size
         slices = np.moveaxis(data, slice_axis(data.shape, volume.affine), 0)
         negative = float((data < -0.02 * abs(np.percentile(bright, 99.5))).mean()) if low < 0 else 0
@@ -113,8 +114,9 @@ def _sample(data: FloatArray, small: Small | None) -> FloatArray:
     return bright[:: max(1, len(bright) // _SAMPLE)] if len(bright) else some
 
 
-def _top(data: FloatArray, low: float, high: float) -> tuple[int, float]:
+def _top(data: FloatArray) -> tuple[int, float]:
     """Return the voxels at the maximum, and how they compare with the range just below."""
+    low, high = float(data.min()), float(data.max())
     if not high > low:
         return 0, 0.0
     near = int(np.count_nonzero(data >= high - 0.02 * (high - low)))

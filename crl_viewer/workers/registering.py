@@ -18,7 +18,7 @@ def register_rigidly(moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -
     Cancelled
         When `cancelled` says so.
     """
-    from crl_core.preprocess.register import register_scan
+    from crl_core.preprocess.registration3d import register_scan
 
     scan = register_scan(moving, fixed, kind="rigid", cancelled=cancelled)
     return Aligned(scan, scan.data > 0, registered="rigid")

@@ -55,7 +55,7 @@ def test_three_mistakes_are_named_mended_and_trained_on(maps: list[Path], tmp_pa
         "3 subjects, 12 scans: 0 errors, 0 warnings, 0 notes",
     )
 
-    wrong_unit, flipped, bare = (image_of(root, n, key) for n, key in ((1, 7), (2, 5), (3, 9)))
+    wrong_unit, flipped, bare = (image_of(root, n, key) for n, key in ((1, 7), (2, 7), (3, 9)))
     right = voxels_of(flipped)
     edit(wrong_unit, {"EchoTime": 104.2})
     replace_voxels(flipped, right[::-1])
@@ -79,10 +79,13 @@ def test_three_mistakes_are_named_mended_and_trained_on(maps: list[Path], tmp_pa
     settings.write_text(json.dumps(SETTINGS))
     planted = snapshot(tmp_path)
     train = ("train", root, "-o", run, "--config", settings, "--steps", 2, "--workers", 0)
-    code, out_train, err = crl(*train, "--device", "cpu")
-    assert (code, out_train) == (1, "")
-    assert [image.name in err for image in (wrong_unit, flipped, bare)] == [True] * 3
-    assert snapshot(tmp_path) == planted, "a refused training writes nothing"
+    prepared = tmp_path / "prepared"
+    prepare = ("prepare", root, "-o", prepared, "--grid", "48x48", "--jobs", 1)
+    for refused in ((*train, "--device", "cpu"), prepare):
+        code, printed, err = crl(*refused)
+        assert (code, printed) == (1, "")
+        assert [image.name in err for image in (wrong_unit, flipped, bare)] == [True] * 3
+        assert snapshot(tmp_path) == planted, "what is refused writes nothing"
 
     mends = printed_mends(out)
     assert len(mends) == 3
@@ -95,7 +98,10 @@ def test_three_mistakes_are_named_mended_and_trained_on(maps: list[Path], tmp_pa
         "3 subjects, 12 scans: 0 errors, 0 warnings, 0 notes",
     )
 
-    code, out, err = crl(*train, "--device", "cpu")
+    code, out, err = crl(*prepare)
+    assert code == 0, err
+    assert "12 scans of 3 subjects" in out
+    code, out, err = crl("train", prepared, *train[2:], "--device", "cpu")
     assert code == 0, err
     assert "Finished after 2 steps" in out
     assert load_checkpoint(run / "model.safetensors").card.coverage is not None
