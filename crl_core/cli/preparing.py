@@ -91,7 +91,7 @@ def parse_grid(text: str) -> tuple[int, int] | None:
     parts = text.lower().split("x")
     if len(parts) == 2 and all(part.strip().isdigit() for part in parts):
         first, second = (int(part) for part in parts)
-        if 16 <= min(first, second) and max(first, second) <= 2048:
+        if min(first, second) >= 16 and max(first, second) <= 2048:
             return first, second
     raise typer.BadParameter(
         f"'{text}' is no grid; give pixels from 16 to 2048 as in 192x192, or native",

@@ -21,8 +21,8 @@ from crl_core import io
 from crl_core.cli import main
 from crl_core.errors import Cancelled, CRLError, InputError, OutputError, ParameterError
 from crl_core.io.bids import find_subjects, load_subject
-from crl_core.physics.dataset import SimulationOptions, simulate_dataset
 from crl_core.parallel import run_jobs
+from crl_core.physics.dataset import SimulationOptions, simulate_dataset
 from crl_core.physics.protocols import random_protocol, with_train
 from crl_core.physics.tissues import tissue_index, tissue_names
 from crl_core.scan import Scan
