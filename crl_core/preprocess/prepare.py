@@ -110,6 +110,9 @@ def prepare_dataset(
     Pipeline(recipe)  # an unknown or missing library is refused before anything is written
     found = _chosen(source, subjects)
     _check_output(source, output, recipe, resume)
+    for stale in output.glob(".crl-*"):  # of a run that was killed; resuming takes it up anew
+        if len(stale.name) == len(".crl-") + 32 and stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
     left = [files for files in found if not _folder(output, files).exists()]
     started = not output.exists()
     work = [PersonJob(files, source, output, recipe) for files in left]

@@ -274,6 +274,9 @@ def test_a_stopped_run_leaves_whole_subjects_and_goes_on(dataset: Path, tmp_path
         prepare_dataset(dataset, stopped, PLAIN)
     with pytest.raises(OutputError, match="same recipe"):
         prepare_dataset(dataset, stopped, replace(PLAIN, grid=None), resume=True)
+    killed = stopped / f".crl-{'0' * 32}" / "anat"  # what a kill leaves behind
+    killed.mkdir(parents=True)
+    (killed / "half.nii.gz").write_bytes(b"half")
     assert len(prepare_dataset(dataset, stopped, PLAIN, resume=True)) == 1
     assert files_of(stopped) == files_of(whole)
 
