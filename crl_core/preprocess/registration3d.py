@@ -338,6 +338,25 @@ class _Search:
         return matrix
 
 
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A scan that was laid on another.
+
+    Parameters
+    ----------
+    scan
+        On the grid of the fixed scan; its note says how it was moved.
+    covered
+        Which voxels of that grid it had measured.
+    alignment
+        How it was moved.
+    """
+
+    scan: Scan
+    covered: BoolArray
+    alignment: Alignment
+
+
 def register_scan(
     moving: Scan,
     fixed: Scan,
@@ -373,6 +392,18 @@ def register_scan(
     Cancelled
         When `cancelled` said so.
     """
+    return lay_on(moving, fixed, kind=kind, backend=backend, cancelled=cancelled).scan
+
+
+def lay_on(
+    moving: Scan,
+    fixed: Scan,
+    *,
+    kind: Literal["rigid", "affine"] = "rigid",
+    backend: Backend | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Registered:
+    """Do what `register_scan` does, and tell how the scan was moved and where it had looked."""
     found = align(
         Volume(moving.data, moving.affine),
         Volume(fixed.data, fixed.affine),
@@ -389,10 +420,10 @@ def register_scan(
             remedy="Choose a scan of the same head and session",
         )
     to_moving = np.linalg.inv(moving.affine) @ found.matrix @ fixed.affine
-    data, _ = sampled(moving.data, to_moving, fixed.shape, order=3)
+    data, covered = sampled(moving.data, to_moving, fixed.shape, order=3)
     remark = f" ({found.remark})" if found.remark else ""
     words = f"Registered to '{fixed.name}': {found}{remark}."
-    return replace(
+    scan = replace(
         moving,
         data=data,
         affine=fixed.affine.copy(),
@@ -400,6 +431,7 @@ def register_scan(
         stated_mask=None,
         note=" ".join(filter(None, (moving.note, words))),
     )
+    return Registered(scan, covered, found)
 
 
 def rotation_degrees(linear: NDArray[np.float64]) -> float:

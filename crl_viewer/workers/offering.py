@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import ndimage
 
 from crl_core.errors import Cancelled, CRLError, InputError
 from crl_core.geometry import SlicePlane
@@ -22,6 +21,7 @@ from crl_core.io import ImageFile, dicom, nifti
 from crl_core.io.bids import read_sidecar, scan_name
 from crl_core.io.image_file import SYNTHETIC_FIELD
 from crl_core.io.timing import Timing, read_timing
+from crl_core.picture import middle_slice
 from crl_core.scan import FloatArray, Scan
 from crl_viewer.state.offers import Offer, Opened
 
@@ -242,15 +242,4 @@ def _nifti_picture(path: Path) -> FloatArray:
     """
     if path.stat().st_size > _MAX_PICTURE_BYTES:
         raise InputError("is too large for a small picture", path=path)
-    scan = ImageFile.read(path, 0).scan()
-    plane = SlicePlane(scan.affine, scan.shape, scan.slice_axis)
-    shown = plane.to_display(scan.slice(scan.n_slices // 2))
-    width, height = plane.size_mm
-    longest = max(width, height)
-    size = (max(1, round(PICTURE * height / longest)), max(1, round(PICTURE * width / longest)))
-    factors = [wanted / had for wanted, had in zip(size, shown.shape, strict=True)]
-    blurred = ndimage.gaussian_filter(shown, [max(0.0, 0.4 / f - 0.4) for f in factors])
-    small = ndimage.zoom(blurred, factors, order=1)
-    low, high = np.percentile(small, [1, 99.5])
-    top = high if high > low else low + 1.0
-    return np.asarray(np.clip((small - low) / (top - low), 0, 1), dtype=np.float32)
+    return middle_slice(ImageFile.read(path, 0).scan(), PICTURE)

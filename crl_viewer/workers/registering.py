@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crl_core.preprocess.registration3d import Alignment, lay_on
 from crl_core.scan import Scan
+from crl_viewer import strings
 from crl_viewer.state.model import Aligned
 
 
@@ -13,12 +15,26 @@ def register_rigidly(moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -
 
     Raises
     ------
-    CRLError
-        When the two cannot be registered.
+    GridError
+        When the two cannot be the same head.
     Cancelled
         When `cancelled` says so.
     """
-    from crl_core.preprocess.registration3d import register_scan
+    found = lay_on(moving, fixed, kind="rigid", cancelled=cancelled)
+    scan = found.scan
+    _ = scan.mask, scan.scale  # worked out here, off the thread of the window
+    return Aligned(scan, found.covered, registered=how_moved(found.alignment))
 
-    scan = register_scan(moving, fixed, kind="rigid", cancelled=cancelled)
-    return Aligned(scan, scan.data > 0, registered="rigid")
+
+def how_moved(found: Alignment) -> str:
+    """Say in a few words how a scan was moved.
+
+    Parameters
+    ----------
+    found
+        What the registration came to.
+    """
+    if found.kind == "none":
+        return f"not moved: {found.remark}" if found.remark else "not moved"
+    mean, _ = found.moved_mm
+    return f"{found.kind}, {strings.number(found.rotation, 1)}°, {strings.number(mean, 1)} mm"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from PySide6.QtCore import QEvent, QMimeData, QPoint, QSize, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QHelpEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QMenu, QToolTip, QWidget
 
+from crl_core import demo
 from crl_core.errors import Cancelled
 from crl_core.io import save
 from crl_core.scan import Scan
@@ -341,6 +343,46 @@ def test_the_acquired_scan_is_registered_from_the_menu_of_its_pane(
     opened.until(lambda: opened.store.state.registered == "")
     assert not action.isChecked()
     np.testing.assert_array_equal(pane.image(), before)
+
+
+def test_a_turned_head_is_brought_back_onto_the_source(opened: Opened) -> None:
+    scans = demo.digital_subject()
+    fixed, moving = scans[3], scans[0]
+    turn = np.radians(6.0)
+    moved = np.eye(4)
+    moved[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    moved[:3, 3] = (7.0, -5.0, 3.0)
+    astray = replace(moving, affine=moved @ moving.affine)
+
+    def likeness() -> float:
+        aligned = opened.store.state.alignment
+        assert aligned is not None
+        seen = aligned.covered & fixed.mask
+        return float(np.corrcoef(aligned.scan.data[seen], moving.data[seen])[0, 1])
+
+    opened.viewer.controllers.scans.add([fixed, astray])
+    opened.until(lambda: opened.store.state.alignment is not None)
+    assert likeness() < 0.9
+    opened.window.actions_by_id["register"].trigger()
+    opened.until(lambda: bool(opened.store.state.registered))
+    assert likeness() > 0.98
+    note = opened.window.panes.acquired.words().note[0]
+    assert re.fullmatch(r"Registered to the source, rigid, (5\.9|6\.\d)°, \d+\.\d mm", note)
+    covered = opened.store.state.alignment.covered
+    assert 0.8 < covered.mean() < 1.0
+    opened.until(opened.at_rest)
+
+
+def test_two_heads_that_cannot_be_one_are_refused_in_the_banner(opened: Opened) -> None:
+    scans = demo.digital_subject()
+    rng = np.random.default_rng(1)
+    noise = rng.uniform(0, 500, scans[0].shape).astype(np.float32)
+    opened.viewer.controllers.scans.add([scans[3], replace(scans[0], data=noise, name="noise")])
+    opened.window.actions_by_id["register"].trigger()
+    opened.until(lambda: bool(opened.window.banner.text))
+    assert "'noise' cannot be registered to '4 TE 63': " in opened.window.banner.text
+    assert not opened.window.actions_by_id["register"].isChecked()
+    opened.until(opened.at_rest)
 
 
 def test_a_registration_is_a_line_that_can_be_stopped(opened: Opened, qtbot) -> None:
