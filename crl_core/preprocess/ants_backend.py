@@ -30,11 +30,6 @@ from crl_core.preprocess.backends import (
 )
 from crl_core.scan import BoolArray, FloatArray
 
-# Read once, when the library is loaded.
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-
-import ants  # type: ignore[import-not-found,unused-ignore]
-
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ITERATIONS = 100
 _NAMES = {"rigid": "Rigid", "affine": "Affine"}
@@ -44,6 +39,9 @@ class Ants:
     """The backend that the paper used."""
 
     name = "ANTs"
+
+    def __init__(self) -> None:
+        _ants()
 
     @property
     def version(self) -> str:
@@ -57,9 +55,9 @@ class Ants:
         _stop_if(cancelled)
         flat = tuple(axis for axis, n in enumerate(data.shape) if n == 1)
         spacing = [float(v) for axis, v in enumerate(voxel_mm) if axis not in flat]
-        image = ants.from_numpy(np.squeeze(data, flat).astype(np.float32), spacing=spacing)
-        inside = ants.from_numpy(np.squeeze(mask, flat).astype(np.float32), spacing=spacing)
-        field = ants.n4_bias_field_correction(
+        image = _ants().from_numpy(np.squeeze(data, flat).astype(np.float32), spacing=spacing)
+        inside = _ants().from_numpy(np.squeeze(mask, flat).astype(np.float32), spacing=spacing)
+        field = _ants().n4_bias_field_correction(
             image,
             mask=inside,
             rescale_intensities=False,
@@ -94,8 +92,8 @@ class Ants:
         share = min(1.0, level.samples / max(1, int(inside.sum())))
         with tempfile.TemporaryDirectory(prefix="crl-") as folder:
             first = Path(folder) / "start.mat"
-            ants.write_transform(_transform(start, kind), str(first))
-            found = ants.registration(
+            _ants().write_transform(_transform(start, kind), str(first))
+            found = _ants().registration(
                 _image(small.data, small.affine),
                 _image(smooth.data, smooth.affine),
                 type_of_transform=_NAMES[kind],
@@ -111,9 +109,17 @@ class Ants:
                 random_seed=SEED,
                 singleprecision=False,
             )
-            matrix = _matrix([ants.read_transform(name) for name in found["fwdtransforms"]])
+            matrix = _matrix([_ants().read_transform(name) for name in found["fwdtransforms"]])
         _stop_if(cancelled)
         return matrix
+
+
+def _ants() -> Any:
+    """Import the library; how many threads it uses is read once, when it is loaded."""
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+    import ants
+
+    return ants
 
 
 def _stop_if(cancelled: Cancelled) -> None:
@@ -124,7 +130,7 @@ def _stop_if(cancelled: Cancelled) -> None:
 def _image(data: FloatArray, affine: Affine) -> Any:
     lps = _TO_LPS @ affine
     edges = np.linalg.norm(lps[:3, :3], axis=0)
-    return ants.from_numpy(
+    return _ants().from_numpy(
         np.ascontiguousarray(data, dtype=np.float32),
         origin=lps[:3, 3].tolist(),
         spacing=edges.tolist(),
@@ -139,7 +145,7 @@ def _transform(matrix: Affine, kind: TransformKind) -> Any:
         u, _, v = np.linalg.svd(linear)
         linear = u @ v
     parameters = [*linear.ravel().tolist(), *lps[:3, 3].tolist()]
-    return ants.create_ants_transform(
+    return _ants().create_ants_transform(
         transform_type="AffineTransform",
         precision="double",
         dimension=3,

@@ -279,7 +279,12 @@ def test_an_interrupt_at_the_keyboard_leaves_nothing_behind(
     words += ["--jobs", "2"]
     code = f"from crl_core.cli import main\nif __name__ == '__main__': main({words!r})"
     child = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell starts what runs in the background deaf to the keyboard.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
     assert child.stderr is not None
     folder = None
