@@ -212,9 +212,12 @@ class SeriesDialog(Sheet):
 
     def _typed(self, text: str) -> None:
         self._clear.setVisible(bool(text))
+        here = self.list.currentIndex().row()
+        number = self.model.number(here) if here >= 0 else None
         self.model.set_typed(text)
         if self.model.rowCount():
-            self.list.setCurrentIndex(self.model.index(0))
+            row = 0 if number is None else self.model.row_of(number) or 0
+            self.list.setCurrentIndex(self.model.index(row))
         nothing = bool(self.model.offers()) and not self.model.rowCount()
         self.message.set_text(f"Nothing here is called '{text}'." if nothing else "")
         if nothing:

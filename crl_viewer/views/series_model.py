@@ -116,6 +116,10 @@ class SeriesModel(QAbstractListModel):
         """Return the number of the offer in a row."""
         return self._shown[row]
 
+    def row_of(self, number: int) -> int | None:
+        """Return the row of an offer, or None where the filter hides it."""
+        return self._shown.index(number) if number in self._shown else None
+
     def offer(self, row: int) -> Offer:
         """Return the offer in a row."""
         return self._offers[self._shown[row]]

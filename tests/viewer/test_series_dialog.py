@@ -147,6 +147,7 @@ def test_typing_filters_and_escape_first_empties_the_filter(show, qtbot) -> None
     qtbot.keyClick(shown.list, Key.Key_Escape)
     assert shown.dialog.isVisible()
     assert shown.model.rowCount() == 5
+    assert shown.list.currentIndex().row() == 3  # the keys stay where they were
     qtbot.keyClick(shown.list, Key.Key_Escape)
     assert not shown.dialog.isVisible()
     assert shown.opened == []
