@@ -15,7 +15,7 @@ from crl_core.errors import InputError, OutputError
 from crl_core.sequence import SequenceParameters
 
 if TYPE_CHECKING:
-    from crl_core.preprocess.pipeline import Record
+    from crl_core.preprocess.record import Record
     from crl_core.scan import Scan
 
 
@@ -137,7 +137,7 @@ def _way_back(scan: Scan) -> Record:
         When its sidecar does not say.
     """
     from crl_core.io.bids import read_sidecar
-    from crl_core.preprocess.pipeline import Record
+    from crl_core.preprocess.record import Record
 
     record = None if scan.path is None else Record.from_fields(read_sidecar(scan.path)[0])
     if record is None:

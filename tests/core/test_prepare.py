@@ -16,8 +16,9 @@ from scipy import ndimage
 from crl_core.errors import Cancelled, InputError, OutputError
 from crl_core.io import load
 from crl_core.io.bids import find_subjects, read_sidecar
-from crl_core.preprocess.pipeline import Pipeline, Recipe, Record, choose_reference, grid_of
+from crl_core.preprocess.pipeline import Pipeline, Recipe, choose_reference, grid_of
 from crl_core.preprocess.prepare import prepare_dataset
+from crl_core.preprocess.record import Record
 from crl_core.scan import IntensityScale, Scan
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from tests.core.doctor_data import AFFINE, SHAPE, crl, edit, head, image_of, make_dataset, scan_of
