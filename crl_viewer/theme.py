@@ -281,6 +281,7 @@ QScrollBar::handle:vertical {{ background: {thumb}; border-radius: 3px; margin: 
 QScrollBar::handle:vertical:hover {{ background: {text3}; }}
 QScrollBar::add-line:vertical, QScrollBar::sub-line:vertical {{ height: 0; }}
 QScrollBar::add-page:vertical, QScrollBar::sub-page:vertical {{ background: transparent; }}
+QComboBox::drop-down {{ border: 0; width: 20px; }}
 QToolTip {{ border: 1px solid {line}; padding: 4px 6px; background: {control}; color: {text}; }}
 QMenuBar {{ background: {panel}; }}
 """.format(**c)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeySequence, QPalette
+from PySide6.QtGui import QKeySequence, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from crl_core.errors import ParameterError
 from crl_core.sequence import PRESETS, SequenceParameters
-from crl_viewer import strings, theme
+from crl_viewer import icons, strings, theme
 from crl_viewer.formatting import parse_ms
 
 Answer = Callable[[SequenceParameters | None, int | None], None]
@@ -55,6 +55,19 @@ def words(text: str, size: int, weight: int, *, quiet: bool = False, bad: bool =
     palette.setColor(QPalette.ColorRole.WindowText, colour)
     label.setPalette(palette)
     return label
+
+
+class Choice(QComboBox):
+    """A drop-down field with a chevron of ours; that of the style has a bevel."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the field, then the chevron."""
+        super().paintEvent(event)
+        painter = QPainter(self)
+        ratio = self.devicePixelRatioF()
+        mark = icons.pixmap("chevron-down", theme.current().text2, 16, ratio)
+        painter.drawPixmap(self.width() - 22, (self.height() - 16) // 2, mark)
+        painter.end()
 
 
 class ScanQuestion(Sheet):
@@ -98,9 +111,9 @@ class ScanQuestion(Sheet):
         grid = QGridLayout()
         grid.setHorizontalSpacing(16)
         grid.setVerticalSpacing(8)
-        self.preset = QComboBox()
+        self.preset = Choice()
         self.fields = {key: QLineEdit() for key in ("tr", "te", "ti")}
-        self.volume = QComboBox()
+        self.volume = Choice()
         if parameters:
             self._add_parameters(grid)
         if volumes > 1:
