@@ -40,9 +40,7 @@ class AlignmentController:
         How two scans are registered.
     """
 
-    def __init__(
-        self, store: Store, loader: Loader, follow: Follow, register: Register
-    ) -> None:
+    def __init__(self, store: Store, loader: Loader, follow: Follow, register: Register) -> None:
         self._store = store
         self._loader = loader
         self._follow = follow
@@ -68,9 +66,7 @@ class AlignmentController:
             stopped=lambda: self._store.update(registering=None),
         )
 
-    def _registered(
-        self, key: Key, acquired: Scan, source: Scan, future: Future[Aligned]
-    ) -> None:
+    def _registered(self, key: Key, acquired: Scan, source: Scan, future: Future[Aligned]) -> None:
         self._store.update(registering=None)
         aligned = self._outcome(future)
         scans = self._store.state.scans
@@ -141,6 +137,4 @@ def _key(state: ViewerState) -> Key | None:
 
 def _still(scans: tuple[Scan, ...], key: Key, acquired: Scan, source: Scan) -> bool:
     """Return whether the two scans are still in their places."""
-    return (
-        max(key) < len(scans) and scans[key[0]] is acquired and scans[key[1]] is source
-    )
+    return max(key) < len(scans) and scans[key[0]] is acquired and scans[key[1]] is source

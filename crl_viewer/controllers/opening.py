@@ -271,9 +271,7 @@ def _read_all(wish: _Wish, offers: Sequence[Offer], task: Task) -> list[Opened |
     return results
 
 
-def _answered(
-    opened: Opened, parameters: SequenceParameters | None, volume: int | None
-) -> Opened:
+def _answered(opened: Opened, parameters: SequenceParameters | None, volume: int | None) -> Opened:
     """Return the scan with what the user said of it; values left alone keep their origin."""
     fresh = opened
     if volume is not None and volume != opened.volume and opened.again is not None:

@@ -248,4 +248,3 @@ def preselected(offers: Sequence[Offer]) -> list[int]:
     if len(usable) <= FEW:
         return usable
     return (turbo or usable[:1])[:MOST_TICKED]
-

@@ -53,7 +53,10 @@ class SeriesDialog(Sheet):
     """The dialog goes; its width and height."""
 
     def __init__(
-        self, title: str, sentence: str, people: Sequence[tuple[str, int]] = (),
+        self,
+        title: str,
+        sentence: str,
+        people: Sequence[tuple[str, int]] = (),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(title, sentence, parent)

@@ -90,8 +90,16 @@ class SeriesDelegate(QStyledItemDelegate):
             _put_picture(painter, frame, picture.image)
             painter.setOpacity(1.0)
         elif not model.pending(row):
-            _write(painter, (frame.left(), frame.right()), frame.center().y(), "no image",
-                   10, 400, theme.ON_IMAGE.text2, Qt.AlignmentFlag.AlignHCenter)
+            _write(
+                painter,
+                (frame.left(), frame.right()),
+                frame.center().y(),
+                "no image",
+                10,
+                400,
+                theme.ON_IMAGE.text2,
+                Qt.AlignmentFlag.AlignHCenter,
+            )
         _words(painter, columns, box.center().y(), offer)
         painter.restore()
 
@@ -180,8 +188,16 @@ def _badge(painter: QPainter, left: float, middle: float, word: str) -> float:
     painter.setPen(QPen(p.accent, 1))
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
-    _write(painter, (box.left(), box.right()), box.center().y(), word, 11, 600, p.accent,
-           Qt.AlignmentFlag.AlignHCenter)
+    _write(
+        painter,
+        (box.left(), box.right()),
+        box.center().y(),
+        word,
+        11,
+        600,
+        p.accent,
+        Qt.AlignmentFlag.AlignHCenter,
+    )
     return width
 
 
@@ -211,8 +227,14 @@ def _put_picture(painter: QPainter, frame: QRectF, image: QImage) -> None:
 
 
 def _write(
-    painter: QPainter, across: tuple[float, float], middle: float, text: str, px: float,
-    weight: int, ink: Any, align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+    painter: QPainter,
+    across: tuple[float, float],
+    middle: float,
+    text: str,
+    px: float,
+    weight: int,
+    ink: Any,
+    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
 ) -> None:
     """Write one line, shortened where it does not fit; the tooltip has all of it."""
     font = theme.font(px, weight)
@@ -248,8 +270,9 @@ class Heads(QWidget):
         middle = self.height() / 2 - 2
         _write(painter, columns.title, middle, "Scan", 11, 500, p.text2)
         for name in _TIMES:
-            _write(painter, columns.times[name], middle, f"{name.upper()}  ms", 11, 500, p.text2,
-                   right)
+            _write(
+                painter, columns.times[name], middle, f"{name.upper()}  ms", 11, 500, p.text2, right
+            )
         _write(painter, columns.grid, middle, "Matrix × slices", 11, 500, p.text2, right)
         if columns.plane is not None:
             _write(painter, columns.plane, middle, "Plane", 11, 500, p.text2, right)

@@ -120,6 +120,6 @@ def _put_pixels(
 
 def _slice(shape: tuple[int, int, int], k: int, volume: int) -> np.ndarray:
     cols, rows, _ = shape
-    y, x = np.mgrid[-1:1:complex(rows), -1:1:complex(cols)]
+    y, x = np.mgrid[-1 : 1 : complex(rows), -1 : 1 : complex(cols)]
     head = x**2 + y**2 < 0.85
     return np.where(head, 500 + 20 * k + 300 * volume + 200 * (x > 0), 0)

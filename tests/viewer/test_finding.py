@@ -90,9 +90,7 @@ def test_a_slice_opens_the_series_it_belongs_to(tmp_path: Path) -> None:
     write_series(tmp_path, 4, "t2_tse")
     found = look(files[2])
     assert not found.choice
-    assert [(o.title, o.shape, o.path) for o in found.offers] == [
-        ("t1_tse", (24, 20, 6), files[2])
-    ]
+    assert [(o.title, o.shape, o.path) for o in found.offers] == [("t1_tse", (24, 20, 6), files[2])]
 
 
 def test_several_slices_open_as_they_were_named(tmp_path: Path) -> None:

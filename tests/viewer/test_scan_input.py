@@ -173,9 +173,7 @@ def test_only_bad_scans_are_a_list_of_reasons(opened: Opened, tmp_path: Path, qt
     dialog.reject()
 
 
-def test_the_only_series_with_a_gap_is_one_line_that_names_it(
-    opened: Opened, study: Path
-) -> None:
+def test_the_only_series_with_a_gap_is_one_line_that_names_it(opened: Opened, study: Path) -> None:
     drop(opened, study / "4")
     opened.until(lambda: bool(opened.window.banner.text))
     banner = opened.window.banner.text
@@ -199,8 +197,7 @@ def test_a_bids_dataset_asks_for_the_person_first(opened: Opened, tmp_path: Path
     dialog.people.setFocus()
     qtbot.keyClick(dialog.people, Key.Key_Down)
     opened.until(
-        lambda: bool(dialog.model.offers())
-        and dialog.model.offers()[0].timing.values["te"] == 15
+        lambda: bool(dialog.model.offers()) and dialog.model.offers()[0].timing.values["te"] == 15
     )
     qtbot.keyClick(dialog.people, Key.Key_Return)
     opened.until(opened.at_rest)
@@ -321,9 +318,7 @@ def half(moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -> Aligned:
     return Aligned(moved, np.ones(fixed.shape, bool), registered="rigid")
 
 
-def test_the_acquired_scan_is_registered_from_the_menu_of_its_pane(
-    opened: Opened, qtbot
-) -> None:
+def test_the_acquired_scan_is_registered_from_the_menu_of_its_pane(opened: Opened, qtbot) -> None:
     opened.demo()
     opened.viewer.controllers.alignment._register = half
     pane = opened.window.panes.acquired
@@ -415,9 +410,7 @@ def test_a_registration_is_a_line_that_can_be_stopped(opened: Opened, qtbot) -> 
 def hover(widget: QWidget, at: QPoint) -> str:
     """Rest the pointer there; return what the tooltip says."""
     QToolTip.hideText()
-    QApplication.sendEvent(
-        widget, QHelpEvent(QEvent.Type.ToolTip, at, widget.mapToGlobal(at))
-    )
+    QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, at, widget.mapToGlobal(at)))
     return QToolTip.text()
 
 

@@ -201,9 +201,7 @@ def test_pictures_fill_in_as_they_come(show) -> None:
 
 @pytest.mark.parametrize("name", ["dark", "light"])
 @pytest.mark.parametrize("count", [1, 5, 60])
-def test_rows_are_painted_in_the_colours_of_the_theme(
-    show, qapp, name: str, count: int
-) -> None:
+def test_rows_are_painted_in_the_colours_of_the_theme(show, qapp, name: str, count: int) -> None:
     shown = show(tuple(make_offer(f"scan {n}") for n in range(count)), (0,))
     theme.apply_theme(qapp, name)
     shown.dialog.set_picture(0, np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30))
