@@ -113,6 +113,11 @@ class Small:
         return np.asarray((self.affine @ [*middle, 1.0])[:3])
 
     @property
+    def volume(self) -> float:
+        """Volume of the head that is seen, mm³."""
+        return float(self.head.sum() * abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
     def middle(self) -> Vector:
         """Centre of the field of view, RAS+ mm."""
         return np.asarray((self.affine @ [*((np.array(self.data.shape) - 1) / 2), 1.0])[:3])
@@ -161,6 +166,9 @@ class Fit:
     def score(self, signs: Signs, movement: Vector) -> float:
         """Return the mutual information for mirrored axes and a rigid movement.
 
+        What lies beyond the moving scan counts as telling nothing, in proportion: half a head
+        that fits well must not win over a whole one.
+
         Parameters
         ----------
         signs
@@ -176,9 +184,10 @@ class Fit:
         if seen.sum() < max(_LEAST_OVERLAP * seen.size, _LEAST_POINTS):
             return 1.0
         values = ndimage.map_coordinates(self._moving, at[:, seen], order=1, mode="nearest")
-        return self._information(values, seen)
+        return 1.0 + float(seen.mean()) * self._information(values, seen)
 
     def _information(self, values: FloatArray, seen: NDArray[np.bool_]) -> float:
+        """Return the normalised mutual information of the points seen, less 1."""
         span = max(self._high - self._low, 1e-12)
         at = np.clip((values - self._low) / span * (_BINS - 1), 0, _BINS - 1.001)
         lower = at.astype(np.intp)
@@ -191,12 +200,12 @@ class Fit:
         rows, columns = joint.sum(axis=1), joint.sum(axis=0)
         both = _entropy(joint)
         if both <= 0:
-            return 1.0
+            return 0.0
         # Few points seem to share information by chance (Miller's correction), and a movement that
         # hides most of the head must not win by that.
         filled = [np.count_nonzero(p) for p in (joint, rows, columns)]
         chance = (filled[0] - filled[1] - filled[2] + 1) / (2 * len(values))
-        return 1.0 + (_entropy(rows) + _entropy(columns) - both - chance) / both
+        return (_entropy(rows) + _entropy(columns) - both - chance) / both
 
     def starts(self, signs: Signs) -> list[tuple[float, Vector]]:
         """Return movements without rotation to start from, the best first, with their scores."""
@@ -282,8 +291,11 @@ def compare(fixed: Small, moving: Small) -> Verdict:
     """Say whether a scan fits another as it is, or mirrored and along which world axes.
 
     A quick look settles scans that fit as they are; everything else is searched thoroughly from
-    several starts.
+    several starts. Points are taken from the smaller field of view, so that the other one sees
+    most of them; which of the two is called mirrored makes no difference.
     """
+    if fixed.volume > 1.2 * moving.volume:
+        fixed, moving = moving, fixed
     quick = Fit(fixed, moving, _QUICK_POINTS)
     starts = {signs: quick.starts(signs)[0] for signs in HYPOTHESES}
     as_is, movement = starts[AS_IS]
@@ -319,7 +331,7 @@ def _thorough(fixed: Small, moving: Small) -> Verdict:
 
 def _margin(winner: float, other: float) -> float:
     # Two volumes of noise share next to nothing: a small difference of that says nothing.
-    return (winner - other) / max(winner - 1.0, other - 1.0, _LEAST_SHARED)
+    return float((winner - other) / max(winner - 1.0, other - 1.0, _LEAST_SHARED))
 
 
 def rotation(angles: Sequence[float] | Vector) -> Vector:
