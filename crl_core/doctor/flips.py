@@ -15,6 +15,9 @@ from crl_core.doctor.alignment import AS_IS, CLEAR, Signs, Small, compare
 from crl_core.doctor.files import Dossier, Log
 from crl_core.doctor.findings import Mend, command
 
+_TRIES = 5
+"""Scans of the largest group that a doubtful one is compared with, at most."""
+
 _WORDS = {"x": "left to right", "y": "front to back", "z": "top to bottom"}
 
 
@@ -93,12 +96,14 @@ def _sorted(usable: Sequence[Dossier], pairs: _Pairs) -> Orientations:
 
 
 def _retry(found: Orientations, pairs: _Pairs) -> None:
-    """Give scans that fit the first of the largest group badly a chance with its second."""
+    """Give scans that fit the first of the largest group badly a chance with others of it."""
     if not found.groups:
         return
     signs, group = found.main
-    for scan in list(found.unclear) if len(group) > 1 else ():
-        verdict = pairs.compare(group[1], scan)
+    others = group[1:_TRIES]
+    for scan in list(found.unclear):
+        verdicts = (pairs.compare(other, scan) for other in others)
+        verdict = next((v for v in verdicts if v is not None), None)
         if verdict is not None:
             found.unclear.remove(scan)
             found.groups.setdefault(_between(signs, verdict), []).append(scan)
@@ -133,13 +138,24 @@ def _confirm(found: Orientations, pairs: _Pairs) -> None:
         if signs == main:
             continue
         for scan in list(group):
-            verdicts = [pairs.compare(other, scan) for other in right[:3]]
-            agreeing = verdicts.count(_between(main, signs))
-            if agreeing < min(2, len(right)) or agreeing + verdicts.count(None) < len(verdicts):
+            if not _believed(scan, _between(main, signs), right, pairs):
                 group.remove(scan)
                 found.unclear.append(scan)
         if not group:
             del found.groups[signs]
+
+
+def _believed(scan: Dossier, signs: Signs, right: Sequence[Dossier], pairs: _Pairs) -> bool:
+    """Return whether two of a group, or its only one, see a scan mirrored so and none otherwise."""
+    agreeing = 0
+    for other in right[:_TRIES]:
+        verdict = pairs.compare(other, scan)
+        if verdict is not None and verdict != signs:
+            return False
+        agreeing += verdict == signs
+        if agreeing == min(2, len(right)):
+            return True
+    return False
 
 
 def _same_voxels(found: Orientations) -> None:
