@@ -36,7 +36,12 @@ HYPOTHESES: tuple[Signs, ...] = tuple(cast(Signs, signs) for signs in product((1
 """Which world axes (x, y, z) of a scan may be mirrored."""
 
 CLEAR = 0.06
-"""A margin from which a verdict counts."""
+"""A margin from which a verdict counts.
+
+Measured on five studies of real patients (T1w, T2w, FLAIR) and on digital heads of fifteen
+anatomies that turned by up to 10 degrees and moved by up to 10 mm between scans: right verdicts
+reach 0.08 and more but for a few scans near the noise; no wrong one reached this.
+"""
 
 _LEAST_SHARED = 0.04
 """Information (above 1) that two scans of one head share at least."""
