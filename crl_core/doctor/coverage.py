@@ -180,7 +180,7 @@ def _marks(
         else:
             spots[at] = (spots[at][0], spots[at][1], s.subjects)
     taken: list[tuple[float, float]] = []
-    parts = []
+    leads, marks = [], []
     for triple, number, subjects in sorted(spots, key=lambda spot: spot[0]):
         x, y = axes.place(triple)
         free = x
@@ -188,9 +188,9 @@ def _marks(
             free += 2.0
         taken.append((free, y))
         if free > x + 1:
-            parts.append(_line(x, y, free, y, "#888"))
-        parts += _mark(free, y, triple[2], number, subjects)
-    return parts
+            leads.append(_line(x, y, free, y, "#888"))
+        marks += _mark(free, y, triple[2], number, subjects)
+    return [*leads, *marks]
 
 
 def _mark(x: float, y: float, ti: float, number: str, subjects: int) -> list[str]:
