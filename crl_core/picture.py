@@ -1,4 +1,4 @@
-"""A small picture of a scan, for lists."""
+"""Small pictures of scans, for lists."""
 
 from __future__ import annotations
 
@@ -10,28 +10,40 @@ from crl_core.scan import FloatArray, Scan
 
 
 def middle_slice(scan: Scan, longest: int) -> FloatArray:
-    """Return the middle slice as on screen, with square pixels.
+    """Return a small picture of the middle slice of a scan; see `small_picture`."""
+    plane = SlicePlane(scan.affine, scan.shape, scan.slice_axis)
+    return small_picture(plane, scan.slice(scan.n_slices // 2), longest)
+
+
+def small_picture(plane: SlicePlane, pixels: FloatArray, longest: int) -> FloatArray:
+    """Return a slice as on screen, small and with square pixels.
 
     Parameters
     ----------
-    scan
-        Any scan.
+    plane
+        How slices of the volume lie.
+    pixels
+        The slice, as `SlicePlane.to_display` takes it.
     longest
         Pixels along the longer side.
 
     Returns
     -------
     picture
-        (rows, columns), float32, from 0 to 1 between the 1st and the 99.5th percentile.
+        (rows, columns), float32, from 0 to 1 between the 0.5th and the 99.5th percentile; what
+        falls into one pixel is averaged.
     """
-    plane = SlicePlane(scan.affine, scan.shape, scan.slice_axis)
-    shown = plane.to_display(scan.slice(scan.n_slices // 2))
-    width, height = plane.size_mm
-    side = max(width, height)
-    size = (max(1, round(longest * height / side)), max(1, round(longest * width / side)))
-    factors = [wanted / had for wanted, had in zip(size, shown.shape, strict=True)]
-    blurred = ndimage.gaussian_filter(shown, [max(0.0, 0.4 / f - 0.4) for f in factors])
-    small = ndimage.zoom(blurred, factors, order=1)
-    low, high = np.percentile(small, [1, 99.5])
-    top = high if high > low else low + 1.0
-    return np.asarray(np.clip((small - low) / (top - low), 0, 1), dtype=np.float32)
+    shown = plane.to_display(pixels)
+    (width, height), side = plane.size_mm, max(plane.size_mm)
+    target = max(round(longest * height / side), 1), max(round(longest * width / side), 1)
+    step = [max(old / new, 1.0) for old, new in zip(shown.shape, target, strict=True)]
+    smooth = ndimage.uniform_filter(shown, [round(s) for s in step], mode="nearest")
+    at = [
+        (np.arange(new) + 0.5) * old / new - 0.5
+        for old, new in zip(shown.shape, target, strict=True)
+    ]
+    grid = np.meshgrid(*at, indexing="ij")
+    picture = ndimage.map_coordinates(smooth, grid, order=1, mode="nearest")
+    low, high = np.percentile(picture, (0.5, 99.5))
+    scaled = (picture - low) / (high - low) if high > low else np.zeros_like(picture)
+    return np.asarray(np.clip(scaled, 0.0, 1.0), dtype=np.float32)

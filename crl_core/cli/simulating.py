@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +10,6 @@ import typer
 
 from crl_core.cli.common import check_device, notice, parse_option, progress_bar, refuse_missing
 from crl_core.sequence import PAPER_SEQUENCES, PRESETS, SequenceParameters
-
-_MOST_JOBS = 64
 
 
 def _list_tissues(wanted: bool) -> None:
@@ -109,6 +106,7 @@ def simulate(
         raise typer.BadParameter("choose subject or dataset", param_hint="--random-per")
     refuse_missing([*labels, *([tissues] if tissues else [])])
     check_device(device)
+    from crl_core.parallel import processor_count
     from crl_core.physics.dataset import SimulationOptions, simulate_dataset
     from crl_core.physics.labels import read_meaning
 
@@ -138,7 +136,7 @@ def simulate(
             thickness_mm=thickness,
             field_strength=field,
             options=options,
-            jobs=jobs or min(os.cpu_count() or 1, _MOST_JOBS),
+            jobs=jobs or processor_count(),
             progress=show,
             notice=notice,
         )

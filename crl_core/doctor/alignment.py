@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from crl_core.preprocess.mask import otsu_threshold
+from crl_core.preprocess.registration import entropy
 
 FloatArray = NDArray[np.float32]
 Vector = NDArray[np.float64]
@@ -160,7 +161,7 @@ class Fit:
         self._points = (
             fixed.affine[:3, :3] @ voxels.T + fixed.affine[:3, 3:] - self._centre[:, None]
         )
-        self._values, self._bins_fixed = _binned(fixed.data[tuple(voxels.T)], _BINS)
+        self._values = _binned(fixed.data[tuple(voxels.T)])
         self._moving = ndimage.gaussian_filter(moving.data, 0.5)
         inside = self._moving[ndimage.binary_dilation(moving.head, iterations=2)]
         self._low, self._high = (float(v) for v in np.percentile(inside, (0.5, 99.5)))
@@ -203,14 +204,14 @@ class Fit:
         counts += np.bincount(row + 1, weights=share, minlength=_BINS * _BINS)
         joint = (counts / counts.sum()).reshape(_BINS, _BINS)
         rows, columns = joint.sum(axis=1), joint.sum(axis=0)
-        both = _entropy(joint)
+        both = entropy(joint)
         if both <= 0:
             return 0.0
         # Few points seem to share information by chance (Miller's correction), and a movement that
         # hides most of the head must not win by that.
         filled = [np.count_nonzero(p) for p in (joint, rows, columns)]
         chance = (filled[0] - filled[1] - filled[2] + 1) / (2 * len(values))
-        return (_entropy(rows) + _entropy(columns) - both - chance) / both
+        return (entropy(rows) + entropy(columns) - both - chance) / both
 
     def starts(self, signs: Signs) -> list[tuple[float, Vector]]:
         """Return movements without rotation to start from, the best first, with their scores."""
@@ -243,27 +244,32 @@ class Fit:
             The best that was found.
         """
         steps = np.array([_FIRST_TURN] * 3 + [_FIRST_SHIFT * self._extent] * 3)
-        low, high = start - _REACH * steps, start + _REACH * steps
+        limits = (start - _REACH * steps, start + _REACH * steps)
         best, at = self.score(signs, start), start
         share = 1.0
         while share >= finest:
             before = best
             for axis in _ORDER:
-                best, at = self._along(signs, axis, share * steps[axis], best, at)
-                at = np.clip(at, low, high)
+                best, at = self._along(signs, axis, share * steps[axis], best, at, limits)
             # Where nothing is shared the score stays at 1, or by chance below it.
             if best - before <= 0.02 * max(best - 1.0, 0.0):
                 share /= 2.0
         return best, at
 
     def _along(
-        self, signs: Signs, axis: int, step: float, best: float, at: Vector
+        self,
+        signs: Signs,
+        axis: int,
+        step: float,
+        best: float,
+        at: Vector,
+        limits: tuple[Vector, Vector],
     ) -> tuple[float, Vector]:
-        """Move along one coordinate; return the better place, or the same."""
+        """Move along one coordinate within limits; return the better place, or the same."""
 
         def there(distance: float) -> tuple[float, Vector]:
             moved = at.copy()
-            moved[axis] += distance
+            moved[axis] = np.clip(at[axis] + distance, limits[0][axis], limits[1][axis])
             return self.score(signs, moved), moved
 
         down, up = there(-step), there(step)
@@ -348,12 +354,7 @@ def rotation(angles: Sequence[float] | Vector) -> Vector:
     return np.asarray(about_z @ about_y @ about_x)
 
 
-def _binned(values: FloatArray, bins: int) -> tuple[NDArray[np.intp], int]:
+def _binned(values: FloatArray) -> NDArray[np.intp]:
     low, high = np.percentile(values, (0.5, 99.5))
-    at = (values - low) / max(high - low, 1e-12) * bins
-    return np.clip(at, 0, bins - 1).astype(np.intp), bins
-
-
-def _entropy(p: NDArray[np.float64]) -> float:
-    some = p[p > 0]
-    return float(-(some * np.log(some)).sum())
+    at = (values - low) / max(high - low, 1e-12) * _BINS
+    return np.asarray(np.clip(at, 0, _BINS - 1), dtype=np.intp)

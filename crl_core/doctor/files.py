@@ -13,7 +13,7 @@ from crl_core.doctor.findings import Finding, Mend, Severity, Value, command
 from crl_core.doctor.looks import Looks
 from crl_core.errors import CRLError
 from crl_core.io import nifti
-from crl_core.io.bids import read_json, scan_name, sidecar_path, sidecars_of
+from crl_core.io.bids import read_json, scan_name, sidecars_of
 from crl_core.io.image_file import ORIENTATION_FIELD, SYNTHETIC_FIELD, SYNTHETIC_MARK
 
 
@@ -82,11 +82,6 @@ class Dossier:
     def suffix(self) -> str:
         """The BIDS suffix, such as ``T2w``."""
         return nifti.stem(self.path).rsplit("_", 1)[-1]
-
-    @property
-    def has_own_sidecar(self) -> bool:
-        """Whether a JSON file lies beside the image, readable or not."""
-        return sidecar_path(self.path).is_file()
 
     @property
     def synthetic(self) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crl_core.doctor.files import Dossier, Log
 from crl_core.doctor.findings import Mend, command
 from crl_core.doctor.looks import slice_axis
+from crl_core.preprocess.resample import gap_mm
 from crl_core.scan import Scan
 
 T = TypeVar("T", bound=Hashable)
@@ -140,7 +141,7 @@ def prepare_command(root: Path) -> str:
 def _difference(scan: Dossier, main: Dossier, alike: int) -> str:
     """Say how the grid of a scan differs from that of the others."""
     others = f"the {alike} other scans" if alike > 1 else main.name
-    gap = _gap_mm(scan, main)
+    gap = gap_mm(_as_scan(scan), _as_scan(main))
     if gap > 0:
         return f"its field of view lies {gap:.0f} mm apart from that of {others}"
     assert scan.voxel_size is not None
@@ -240,19 +241,6 @@ def _as_scan(scan: Dossier) -> Scan:
     assert scan.shape is not None
     assert scan.affine is not None
     return Scan(np.broadcast_to(np.float32(0), scan.shape), scan.affine, scan.name)
-
-
-def _gap_mm(a: Dossier, b: Dossier) -> float:
-    """Return the distance between two fields of view, mm (0 when they touch)."""
-
-    def box(scan: Dossier) -> tuple[NDArray[Any], NDArray[Any]]:
-        assert scan.affine is not None
-        corners = np.array(np.meshgrid(*([-0.5, n - 0.5] for n in scan.shape or ()))).reshape(3, -1)
-        world = scan.affine[:3, :3] @ corners + scan.affine[:3, 3:]
-        return world.min(axis=1), world.max(axis=1)
-
-    (low_a, high_a), (low_b, high_b) = box(a), box(b)
-    return float(np.linalg.norm(np.maximum(0.0, np.maximum(low_a - high_b, low_b - high_a))))
 
 
 def _sizes(values: Sequence[float] | NDArray[Any]) -> str:

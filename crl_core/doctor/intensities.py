@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import math
-import struct
 from collections.abc import Sequence
 from pathlib import Path
+
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from crl_core.doctor.files import Dossier, Log
 from crl_core.doctor.findings import Mend
 from crl_core.doctor.looks import Looks
+from crl_core.doctor.voxels import raw_header
 
 _CLIPPED = 0.001
 """Share of the head's voxels at the maximum from which an image counts as clipped."""
@@ -142,15 +145,10 @@ def stored_scale(path: Path) -> tuple[float, float]:
         compressed = raw.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
-            start = stream.read(540)
-        order = "<" if start[:4] in (b"\x5c\x01\0\0", b"\x1c\x02\0\0") else ">"
-        second = start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
-        found = struct.unpack_from(
-            f"{order}{'dd' if second else 'ff'}", start, 176 if second else 112
-        )
-    except (OSError, EOFError, struct.error):
+            header = raw_header(stream.read(540))
+    except (OSError, EOFError, WrapStructError, HeaderDataError):
         return 1.0, 0.0
-    return float(found[0]), float(found[1])
+    return float(header["scl_slope"]), float(header["scl_inter"])
 
 
 def _copies(scans: Sequence[Dossier], log: Log) -> None:

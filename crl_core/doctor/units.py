@@ -12,10 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from crl_core.io.timing import FIELDS, NAMES
-
-LONGEST_S: Mapping[str, float] = {"tr": 30.0, "te": 1.0, "ti": 10.0}
-"""Above these a number of seconds was written in milliseconds."""
+from crl_core.io.timing import FIELDS, LONGEST_S, NAMES
 
 SHORTEST_S: Mapping[str, float] = {"tr": 0.03, "te": 0.001, "ti": 0.01}
 """Below these a number of seconds was divided by 1000 once too often; TR needs a second sign."""

@@ -55,7 +55,7 @@ def mirror(path: Path, axes: Sequence[int]) -> None:
     """
     nifti.read(path)  # refuses damage in one line
     raw, compressed = _unpacked(path)
-    header = _header(raw)
+    header = raw_header(raw)
     shape = tuple(int(n) for n in header.get_data_shape())
     dtype = header.get_data_dtype()
     start = int(header["vox_offset"])
@@ -78,7 +78,7 @@ def take_geometry(path: Path, other: Path) -> None:
     for image in (path, other):
         nifti.read_header(image)
     raw, compressed = _unpacked(path)
-    header, source = _header(raw), _header(_unpacked(other)[0])
+    header, source = raw_header(raw), raw_header(_unpacked(other)[0])
     for name in _GEOMETRY:
         header[name] = source[name]
     header["pixdim"][:4] = source["pixdim"][:4]
@@ -94,7 +94,8 @@ def _unpacked(path: Path) -> tuple[bytes, bool]:
     return (gzip.decompress(content) if compressed else content), compressed
 
 
-def _header(raw: bytes) -> Any:
+def raw_header(raw: bytes) -> Any:
+    """Return the header at the start of an unpacked NIfTI file, as it stands."""
     second = raw[344:348] != b"n+1\x00"
     kind: Any = nib.Nifti2Header if second else nib.Nifti1Header
     return kind.from_fileobj(io.BytesIO(raw), check=False)

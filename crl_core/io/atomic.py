@@ -7,12 +7,16 @@ renamed, so that neither a full disk nor a crash leaves half a file under the ri
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from crl_core.errors import OutputError
+
+TEMPORARY = ".crl-"
+"""How the names of unfinished files and folders begin."""
 
 _COMPOUND = (".nii.gz", ".tar.gz")
 
@@ -50,7 +54,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     target = check_writable(path, overwrite=overwrite)
     ending = next((e for e in _COMPOUND if target.name.lower().endswith(e)), target.suffix)
-    temporary = target.parent / f".crl-{uuid.uuid4().hex}{ending}"
+    temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}{ending}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -60,15 +64,43 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         check_writable(target, overwrite=overwrite)
         os.replace(temporary, target)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"cannot be written ({reason})",
-            path=target,
-            remedy="Check the folder, its permissions and the free space",
-        ) from error
+        raise _refused(target, error) from error
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` that takes its name at the end.
+
+    When the body raises, nothing is left behind. What lies at `path` may be an empty folder.
+
+    Raises
+    ------
+    OutputError
+        When something else lies there, or the disk refuses.
+    """
+    target = Path(path)
+    temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if target.exists():
+            target.rmdir()
+        os.replace(temporary, target)
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refused(target: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot be written ({error.strerror or type(error).__name__})",
+        path=target,
+        remedy="Check the folder, its permissions and the free space",
+    )
 
 
 def _open_to_colleagues(path: Path) -> None:

@@ -10,7 +10,7 @@ from nibabel import orientations
 
 from crl_core.errors import InputError
 from crl_core.io import ImageFile, holds_dicom
-from crl_core.io.timing import Timing
+from crl_core.io.timing import Timing, sequence_type
 from crl_core.scan import Scan
 
 if TYPE_CHECKING:
@@ -79,16 +79,11 @@ def describe_scan(path: Path) -> dict[str, Any]:
         "path": str(path),
         "format": "NIfTI-2" if int(read.header["sizeof_hdr"]) == 540 else "NIfTI-1",
         "stored_as": str(read.header.get_data_dtype()),
-        "shape": list(scan.shape),
-        "volumes": read.count,
-        "voxel_size_mm": [round(size, 6) for size in scan.voxel_size],
-        "orientation": _orientation(scan),
-        "slices": scan.n_slices,
-        "slice_axis": "xyz"[scan.slice_axis],
-        "intensity_range": [float(np.min(scan.data)), float(np.max(scan.data))],
-        "synthetic": file.synthetic,
+        **_grid(scan, read.count),
     }
-    return found | _times(timing) | {"note": scan.note}
+    kind, fast = sequence_type(file.sidecar, timing)
+    found |= _times(timing) | _sequence(timing, kind, fast, file.sidecar.get("Manufacturer"))
+    return found | {"note": scan.note}
 
 
 def describe_dicom(path: Path, wanted: str | None = None) -> dict[str, Any]:
@@ -99,7 +94,7 @@ def describe_dicom(path: Path, wanted: str | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": "dicom", "path": str(path), "format": "DICOM"}
     if wanted is None and sum(not series.refusal for series in listed) > 1:
         entries = [
-            _summary(series) | _times(series.timing) | _sequence(series) for series in listed
+            _summary(series) | _times(series.timing) | _of_series(series) for series in listed
         ]
         return found | _times(Timing()) | {"series": entries}
     chosen = choose_series(listed, wanted, path)
@@ -108,18 +103,24 @@ def describe_dicom(path: Path, wanted: str | None = None) -> dict[str, Any]:
         "kind": "scan",
         "key": chosen.key,
         "name": scan.name,
+        **_grid(scan, chosen.volumes),
+        "plane": chosen.plane,
+    }
+    found |= _times(chosen.timing) | _of_series(chosen)
+    return found | {"note": scan.note, "series": [_summary(series) for series in listed]}
+
+
+def _grid(scan: Scan, volumes: int) -> dict[str, Any]:
+    return {
         "shape": list(scan.shape),
-        "volumes": chosen.volumes,
+        "volumes": volumes,
         "voxel_size_mm": [round(size, 6) for size in scan.voxel_size],
         "orientation": _orientation(scan),
-        "plane": chosen.plane,
         "slices": scan.n_slices,
         "slice_axis": "xyz"[scan.slice_axis],
         "intensity_range": [float(np.min(scan.data)), float(np.max(scan.data))],
         "synthetic": scan.synthetic,
     }
-    found |= _times(chosen.timing) | _sequence(chosen)
-    return found | {"note": scan.note, "series": [_summary(series) for series in listed]}
 
 
 def _summary(series: Series) -> dict[str, Any]:
@@ -137,17 +138,21 @@ def _summary(series: Series) -> dict[str, Any]:
     }
 
 
-def _sequence(series: Series) -> dict[str, Any]:
+def _of_series(series: Series) -> dict[str, Any]:
+    return _sequence(series.timing, series.kind, series.fast_spin_echo, series.manufacturer)
+
+
+def _sequence(timing: Timing, kind: str, fast: bool | None, manufacturer: Any) -> dict[str, Any]:
     """Return what was acquired besides TR, TE and TI; None where the header does not say."""
-    extras = series.timing.extras
+    extras = timing.extras
     return {
-        "sequence_type": series.kind,
-        "fast_spin_echo": series.fast_spin_echo,
+        "sequence_type": kind or None,
+        "fast_spin_echo": fast,
         "echo_train_length": extras.get("echo_train_length"),
         "echo_spacing_ms": extras.get("echo_spacing"),
         "fat_suppression": extras.get("fat_suppression"),
         "field_strength_t": extras.get("field_strength"),
-        "manufacturer": series.manufacturer,
+        "manufacturer": str(manufacturer)[:40] if manufacturer else None,
     }
 
 

@@ -249,7 +249,11 @@ def _read_header(stream: BinaryIO, path: Path) -> Any:
     elif 540 in size and start[4:8] == b"n+2\x00":
         kind = _NIFTI2
     else:
-        raise InputError("is not a NIfTI image", path=path, remedy="Name a .nii or .nii.gz file")
+        raise InputError(
+            "is neither a NIfTI nor a DICOM image",
+            path=path,
+            remedy="Name a scan, a zip archive or a folder",
+        )
     holder = FileHolder(fileobj=cast(Any, stream))
     return kind.from_file_map({"header": holder, "image": holder}, keep_file_open=True)
 

@@ -28,7 +28,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 """The BIDS fields of each parameter, in seconds, the preferred one first."""
 
-_LONGEST_S = {"tr": 30.0, "te": 1.0, "ti": 10.0}
+LONGEST_S = {"tr": 30.0, "te": 1.0, "ti": 10.0}
 """Above these a value in seconds is not a fast spin echo setting; it was written in ms."""
 
 _MS_PER_UNIT = {8: 1000.0, 16: 1.0, 24: 0.001}
@@ -115,6 +115,33 @@ def read_timing(
     return timing
 
 
+def sequence_type(sidecar: Mapping[str, Any], timing: Timing) -> tuple[str, bool | None]:
+    """Return what kind of sequence a sidecar tells of, and whether it is fast spin echo.
+
+    Parameters
+    ----------
+    sidecar
+        The merged BIDS sidecar.
+    timing
+        What `read_timing` found.
+
+    Returns
+    -------
+    kind, fast
+        ``""`` and None where the sidecar does not say.
+    """
+    listed = sidecar.get("ScanningSequence")
+    kinds = set(re.split(r"[^A-Za-z]+", str(listed).upper())) if listed else set()
+    if kinds & {"GR", "EP"}:
+        return "gradient echo" if "GR" in kinds else "echo planar", False
+    train = timing.extras.get("echo_train_length")
+    if "SE" not in kinds and train is None:
+        return "", None
+    fast = None if train is None else int(train) > 1
+    inversion = "inversion recovery " if "IR" in kinds else ""
+    return f"{inversion}{'fast ' if fast else ''}spin echo", fast
+
+
 def to_fields(
     parameters: SequenceParameters, origins: Mapping[str, Origin] | None = None
 ) -> dict[str, Any]:
@@ -167,7 +194,7 @@ def _from_sidecar(
             seconds = _number(sidecar.get(key), key, path=path, where=where, volume=volume)
             if seconds is None or seconds < 0 or (seconds == 0 and name != "ti"):
                 continue
-            if seconds > _LONGEST_S[name]:
+            if seconds > LONGEST_S[name]:
                 raise InputError(
                     f"{where} gives {key} {seconds:g}, but BIDS counts seconds and no spin echo "
                     f"scan has {name.upper()} {seconds:g} s",
@@ -236,10 +263,10 @@ def _header_value(name: str, digits: str, unit: str) -> float | None:
         value = float(digits) * (1000.0 if unit == "s" else 1.0)
     except ValueError:
         return None
-    if not math.isfinite(value) or value < 0 or value > 1000.0 * _LONGEST_S[name]:
+    if not math.isfinite(value) or value < 0 or value > 1000.0 * LONGEST_S[name]:
         return None
     # Without a unit a TR this short may just as well be in seconds; then it is not known.
-    if name == "tr" and (value == 0 or (not unit and value <= _LONGEST_S["tr"])):
+    if name == "tr" and (value == 0 or (not unit and value <= LONGEST_S["tr"])):
         return None
     return None if name == "te" and value < 1.0 else value
 
@@ -255,7 +282,7 @@ def _time_step(header: Any) -> float | None:
     if len(shape) < 4 or shape[3] < 2 or factor is None:
         return None
     step = float(f"{float(header['pixdim'][4]) * factor:.7g}")
-    credible = math.isfinite(step) and 100.0 <= step <= 1000.0 * _LONGEST_S["tr"]
+    credible = math.isfinite(step) and 100.0 <= step <= 1000.0 * LONGEST_S["tr"]
     return step if credible and step != 1000.0 else None
 
 

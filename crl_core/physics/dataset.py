@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crl_core.errors import OutputError, ParameterError
+from crl_core.io.atomic import atomic_folder
 from crl_core.io.bids import write_dataset_description, write_participants
 from crl_core.io.image_file import SIMULATED_FIELD
 from crl_core.parallel import Progress, run_jobs
@@ -201,7 +198,7 @@ def simulate_dataset(
     if options.random and options.random_per == "dataset":
         drawn = random_protocol(np.random.default_rng([seed, 11]), options.random)
         sequences = {**sequences, **drawn}
-    with _appearing(output) as folder:
+    with atomic_folder(output) as folder:
         work = [
             SubjectJob(
                 number, labels[number // subjects], number // subjects, folder,
@@ -253,27 +250,6 @@ def _check(
         raise ParameterError(
             "there is no sequence to simulate", remedy="Name one or ask for random"
         )
-
-
-@contextmanager
-def _appearing(output: Path) -> Iterator[Path]:
-    """Give a folder beside `output` that takes its place in the end, and is gone otherwise."""
-    folder = output.parent / f".crl-{uuid.uuid4().hex}"
-    try:
-        try:
-            folder.mkdir(parents=True)
-            yield folder
-            if output.exists():
-                output.rmdir()
-            os.replace(folder, output)
-        except OSError as error:
-            raise OutputError(
-                f"cannot be written ({error.strerror or type(error).__name__})",
-                path=output,
-                remedy="Check the folder, its permissions and the free space",
-            ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _describe(folder: Path, options: SimulationOptions, seed: int, field_strength: float) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crl_core.errors import Cancelled as CancelledError
+from crl_core.errors import Cancelled
 from crl_core.preprocess import backends
 from crl_core.preprocess.backends import (
     MATTES_BINS,
     SEED,
     Affine,
-    Cancelled,
+    Cancel,
     Level,
     TransformKind,
     Volume,
@@ -49,7 +49,7 @@ class Ants:
         return importlib.metadata.version("antspyx")
 
     def log_bias(
-        self, data: FloatArray, voxel_mm: NDArray[np.float64], mask: BoolArray, cancelled: Cancelled
+        self, data: FloatArray, voxel_mm: NDArray[np.float64], mask: BoolArray, cancelled: Cancel
     ) -> FloatArray:
         """See `crl_core.preprocess.backends.Backend.log_bias`; cancelled before or after."""
         _stop_if(cancelled)
@@ -82,7 +82,7 @@ class Ants:
         start: Affine,
         kind: TransformKind,
         level: Level,
-        cancelled: Cancelled,
+        cancelled: Cancel,
     ) -> Affine:
         """See `crl_core.preprocess.backends.Backend.register`; cancelled before or after."""
         _stop_if(cancelled)
@@ -122,9 +122,9 @@ def _ants() -> Any:
     return ants
 
 
-def _stop_if(cancelled: Cancelled) -> None:
+def _stop_if(cancelled: Cancel) -> None:
     if cancelled():
-        raise CancelledError("the preparation was cancelled")
+        raise Cancelled("the preparation was cancelled")
 
 
 def _image(data: FloatArray, affine: Affine) -> Any:

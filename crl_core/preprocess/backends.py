@@ -24,7 +24,7 @@ from crl_core.scan import BoolArray, FloatArray
 Affine = NDArray[np.float64]
 BackendName = Literal["simpleitk", "ants"]
 TransformKind = Literal["rigid", "affine"]
-Cancelled = Callable[[], bool]
+Cancel = Callable[[], bool]
 
 SEED = 20
 """Seed of every random choice a library makes, so that the same input gives the same bytes."""
@@ -94,7 +94,7 @@ class Backend(Protocol):
         ...
 
     def log_bias(
-        self, data: FloatArray, voxel_mm: NDArray[np.float64], mask: BoolArray, cancelled: Cancelled
+        self, data: FloatArray, voxel_mm: NDArray[np.float64], mask: BoolArray, cancelled: Cancel
     ) -> FloatArray:
         """Return the logarithm of the bias field of a small volume, same shape as `data`.
 
@@ -116,7 +116,7 @@ class Backend(Protocol):
         start: Affine,
         kind: TransformKind,
         level: Level,
-        cancelled: Cancelled,
+        cancelled: Cancel,
     ) -> Affine:
         """Improve a transform at one resolution by Mattes' mutual information.
 

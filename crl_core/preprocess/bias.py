@@ -17,7 +17,7 @@ from scipy import ndimage
 from crl_core.preprocess.backends import (
     Affine,
     Backend,
-    Cancelled,
+    Cancel,
     Volume,
     shrink_factors,
     subsampled,
@@ -99,7 +99,7 @@ def estimate_bias(
     mask: BoolArray,
     slice_axis: int,
     backend: Backend,
-    cancelled: Cancelled = lambda: False,
+    cancelled: Cancel = lambda: False,
 ) -> BiasField:
     """Estimate the bias field of a head scan by N4.
 

@@ -14,13 +14,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from crl_core.errors import Cancelled as CancelledError
+from crl_core.errors import Cancelled
 from crl_core.preprocess import backends
 from crl_core.preprocess.backends import (
     MATTES_BINS,
     SEED,
     Affine,
-    Cancelled,
+    Cancel,
     Level,
     TransformKind,
     Volume,
@@ -52,7 +52,7 @@ class SimpleItk:
         return str(sitk.Version_VersionString())
 
     def log_bias(
-        self, data: FloatArray, voxel_mm: NDArray[np.float64], mask: BoolArray, cancelled: Cancelled
+        self, data: FloatArray, voxel_mm: NDArray[np.float64], mask: BoolArray, cancelled: Cancel
     ) -> FloatArray:
         """See `crl_core.preprocess.backends.Backend.log_bias`."""
         flat = [axis for axis, n in enumerate(data.shape) if n == 1]
@@ -85,7 +85,7 @@ class SimpleItk:
         start: Affine,
         kind: TransformKind,
         level: Level,
-        cancelled: Cancelled,
+        cancelled: Cancel,
     ) -> Affine:
         """See `crl_core.preprocess.backends.Backend.register`."""
         small = shrunk(fixed, level.voxel_mm)
@@ -138,7 +138,7 @@ class _Watch:
     raised afterwards.
     """
 
-    def __init__(self, process: Any, cancelled: Cancelled, stop: Any) -> None:
+    def __init__(self, process: Any, cancelled: Cancel, stop: Any) -> None:
         self._cancelled = cancelled
         self._stop = stop
         self._found: BaseException | None = None
@@ -147,7 +147,7 @@ class _Watch:
     def _look(self) -> None:
         try:
             if self._found is None and self._cancelled():
-                self._found = CancelledError("the preparation was cancelled")
+                self._found = Cancelled("the preparation was cancelled")
         except BaseException as error:
             self._found = error
         if self._found is not None:

@@ -4,7 +4,8 @@
 2. Each scan is registered to one of them.
 3. One resampling, straight from the voxels as acquired to the grid of the model.
 4. The bias field is divided out on that grid.
-5. One head mask for the person, and one scale per scan, worked out once and written down.
+5. One head mask for the person, where every scan has looked, and one scale per scan, worked out
+   once and written down.
 
 Intensities stay those of the scanner, so that the gain that scans of one session share survives;
 the scale says how they become model units.
@@ -12,19 +13,19 @@ the scale says how they become model units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from crl_core.errors import InputError
+from crl_core.errors import Cancelled, InputError
 from crl_core.preprocess.backends import (
     Affine,
     Backend,
     BackendName,
-    Cancelled,
+    Cancel,
     Volume,
     open_backend,
 )
@@ -39,7 +40,7 @@ Intensity = Literal["robust", "minmax"]
 
 DEFAULT_GRID = (192, 192)
 _MARGIN = 1.1
-"""The side of the grid, as a multiple of the head's longer side."""
+"""The sides of the grid, as a multiple of the head's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,7 @@ class Pipeline:
         self,
         scans: Sequence[Scan],
         *,
-        cancelled: Cancelled = lambda: False,
-        step: Callable[[], None] = lambda: None,
+        cancelled: Cancel = lambda: False,
     ) -> PreparedPerson:
         """Prepare the scans.
 
@@ -133,8 +133,6 @@ class Pipeline:
             Acquired scans of one person.
         cancelled
             Asked now and then.
-        step
-            Called between steps; may raise to stop.
 
         Raises
         ------
@@ -147,13 +145,13 @@ class Pipeline:
         like = grid_of(reference, self.recipe.grid)
         found: list[_Found] = []
         for scan in scans:
-            step()
+            _stop_if(cancelled)
             found.append(_Found(scan, self._bias(scan, cancelled)))
         fixed = next(one for one in found if one.scan is reference)
         placed: list[_Placed] = []
         left_out: list[str] = []
         for one in found:
-            step()
+            _stop_if(cancelled)
             alignment = self._align(one, fixed, cancelled)
             if alignment.problem:
                 left_out.append(f"{one.scan.name}, {alignment.problem}")
@@ -161,13 +159,13 @@ class Pipeline:
                 placed.append(_Placed.on(like, one, alignment))
         return PreparedPerson(self._finish(placed, like, reference), tuple(left_out))
 
-    def _bias(self, scan: Scan, cancelled: Cancelled) -> BiasField | None:
+    def _bias(self, scan: Scan, cancelled: Cancel) -> BiasField | None:
         if self.recipe.bias == "none":
             return None
         volume = Volume(np.abs(scan.data), scan.affine)
         return estimate_bias(volume, scan.mask, scan.slice_axis, self.backend, cancelled)
 
-    def _align(self, one: _Found, fixed: _Found, cancelled: Cancelled) -> Alignment:
+    def _align(self, one: _Found, fixed: _Found, cancelled: Cancel) -> Alignment:
         kind = "none" if one is fixed else self.recipe.registration
         return align(
             one.corrected,
@@ -191,6 +189,8 @@ class Pipeline:
             for p, data in done
             if p.source is reference
         )
+        # Where one scan saw nothing there is nothing to learn or to score.
+        mask = np.logical_and.reduce([mask, *(p.covered for p in placed)])
         return tuple(self._describe(p, data, mask, like, len(placed)) for p, data in done)
 
     def _describe(
@@ -273,6 +273,7 @@ class _Placed:
 
     source: Scan
     data: FloatArray
+    covered: BoolArray
     affine: Affine
     field: BiasField | None
     alignment: Alignment
@@ -283,14 +284,14 @@ class _Placed:
         to_source = np.linalg.inv(scan.affine) @ alignment.matrix @ like.affine
         # The same voxels in the same places need no interpolation.
         if scan.shape == like.shape and np.allclose(to_source, np.eye(4), atol=1e-6):
-            data = scan.data
+            data, covered = scan.data, np.ones(like.shape, dtype=bool)
         else:
-            data, _ = sampled(scan.data, to_source, like.shape, order=3)
+            data, covered = sampled(scan.data, to_source, like.shape, order=3)
         field = one.field
         if field is not None:
             volume = Volume(data, like.affine)
             field = field.moved(alignment.matrix, volume, like.slice_axis)
-        return cls(scan, data, like.affine, field, alignment)
+        return cls(scan, data, covered, like.affine, field, alignment)
 
     def without(self, field: BiasField | None) -> FloatArray:
         """Return the image without a field."""
@@ -298,6 +299,11 @@ class _Placed:
             return np.asarray(self.data, dtype=np.float32)
         x, y, z = self.data.shape
         return np.asarray(self.data / field.on((x, y, z), self.affine), dtype=np.float32)
+
+
+def _stop_if(cancelled: Cancel) -> None:
+    if cancelled():
+        raise Cancelled("the preparation was cancelled")
 
 
 def choose_reference(scans: Sequence[Scan], wanted: str = "") -> Scan:
@@ -345,8 +351,9 @@ def grid_of(reference: Scan, grid: tuple[int, int] | None) -> Scan:
     inside = np.argwhere(reference.mask) if reference.mask.any() else np.argwhere(~reference.mask)
     low, high = inside.min(axis=0), inside.max(axis=0)
     sizes = reference.voxel_size
-    extent = max((high[a] - low[a] + 1) * sizes[a] for a in plane) * _MARGIN
-    pixel = max(extent / min(grid), *(sizes[a] for a in plane))
+    extent = [(high[a] - low[a] + 1) * sizes[a] * _MARGIN for a in plane]
+    needed = [side / count for side, count in zip(extent, grid, strict=True)]
+    pixel = max(*needed, *(sizes[a] for a in plane))
     shape = list(reference.shape)
     affine = reference.affine.copy()
     first = np.zeros(3)
@@ -356,5 +363,4 @@ def grid_of(reference: Scan, grid: tuple[int, int] | None) -> Scan:
         # The middle of the new row lies on the middle of the head.
         first[a] = (low[a] + high[a]) / 2 - (count - 1) / 2 * pixel / sizes[a]
     affine[:3, 3] = reference.affine[:3, :3] @ first + reference.affine[:3, 3]
-    unread = np.broadcast_to(np.float32(0), tuple(shape))
-    return Scan(unread, affine, reference.name, stated_mask=unread > -1)
+    return Scan(np.broadcast_to(np.float32(0), tuple(shape)), affine, reference.name)

@@ -6,9 +6,7 @@ to report. What was written says how it was made, so that a stopped run can go o
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from crl_core.errors import Cancelled, InputError, OutputError
 from crl_core.io import load, nifti, save
+from crl_core.io.atomic import TEMPORARY, atomic_folder
 from crl_core.io.bids import (
     SubjectFiles,
     find_subjects,
@@ -110,9 +109,9 @@ def prepare_dataset(
     Pipeline(recipe)  # an unknown or missing library is refused before anything is written
     found = _chosen(source, subjects)
     _check_output(source, output, recipe, resume)
-    for stale in output.glob(".crl-*"):  # of a run that was killed; resuming takes it up anew
-        if len(stale.name) == len(".crl-") + 32 and stale.is_dir():
-            shutil.rmtree(stale, ignore_errors=True)
+    # What a killed run left unfinished is taken up anew.
+    for stale in (*output.glob(f"{TEMPORARY}*"), *output.glob(f"sub-*/{TEMPORARY}*")):
+        shutil.rmtree(stale, ignore_errors=True)
     left = [files for files in found if not _folder(output, files).exists()]
     started = not output.exists()
     work = [PersonJob(files, source, output, recipe) for files in left]
@@ -151,7 +150,7 @@ def prepare_person(job: PersonJob, watch: Callable[[], None]) -> PersonDone:
             return True
         return False
 
-    person = Pipeline(job.recipe).run(scans, step=watch, cancelled=stopped)
+    person = Pipeline(job.recipe).run(scans, cancelled=stopped)
     left_out += [f"{job.files.label}: {reason}" for reason in person.left_out]
     watch()
     images = _write_person(job, person.scans)
@@ -159,32 +158,20 @@ def prepare_person(job: PersonJob, watch: Callable[[], None]) -> PersonDone:
 
 
 def _write_person(job: PersonJob, prepared: Sequence[Prepared]) -> tuple[Path, ...]:
-    """Write into a temporary folder beside the final one, then rename it."""
+    """Write all files of a person, so that they appear together."""
     target = _folder(job.folder, job.files)
-    temporary = job.folder / f".crl-{uuid.uuid4().hex}"
-    anat = temporary / "anat"
+    mask_name = f"{job.files.label}_desc-head_mask.nii.gz"
     names = []
-    try:
-        anat.mkdir(parents=True)
-        mask_name = f"{job.files.label}_desc-head_mask.nii.gz"
+    with atomic_folder(target) as folder:
         first = prepared[0].scan
         mask = np.asarray(first.mask, dtype=np.float32)
-        nifti.write(anat / mask_name, mask, first.affine, stated=first.orientation_stated)
+        stated = first.orientation_stated
+        nifti.write(folder / "anat" / mask_name, mask, first.affine, stated=stated)
         for one in prepared:
             assert one.source_path is not None
             name = _prepared_name(one.source_path)
-            save(one.scan, anat / name, sidecar=_fields(one, mask_name))
+            save(one.scan, folder / "anat" / name, sidecar=_fields(one, mask_name))
             names.append(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror or type(error).__name__})",
-            path=target,
-            remedy="Check the folder, its permissions and the free space",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return tuple(target / "anat" / name for name in names)
 
 
@@ -260,7 +247,6 @@ def _describe(
         return
     extra: dict[str, Any] = {
         "DatasetType": "derivative",
-        "SourceDatasets": [{"URL": f"file:{source.resolve().name}"}],
         RECIPE_FIELD: recipe.as_dict(),
     }
     simulated = _about(source).get(SIMULATED_FIELD)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from crl_core.errors import InputError
+from crl_core.errors import GridError, InputError
+from crl_core.io.nifti import MAX_VOXELS
 from crl_core.preprocess.backends import Affine
-from crl_core.preprocess.resample import resample_to
+from crl_core.preprocess.resample import sampled
 from crl_core.scan import IntensityScale, Scan
 
 
@@ -79,10 +81,12 @@ class Record:
         GridError
             When the two grids do not overlap.
         """
-        if self.shape[0] * self.shape[1] * self.shape[2] > 2**30:
+        if math.prod(self.shape) > MAX_VOXELS:
             raise InputError("the sidecar declares a source grid that is too large")
-        unread = np.broadcast_to(np.float32(0), self.shape)
-        like = Scan(unread, self.affine, "the scan as acquired", stated_mask=unread > 0)
-        back = resample_to(replace(image, affine=self.matrix @ image.affine), like, order=3)
-        data = self.scale.to_source(back.data) if units == "source" else back.data
-        return replace(back, data=data, note=image.note)
+        to_image = np.linalg.inv(self.matrix @ image.affine) @ self.affine
+        data, inside = sampled(image.data, to_image, self.shape, order=3)
+        if not inside.any():
+            raise GridError("the sidecar declares a source grid that lies somewhere else")
+        if units == "source":
+            data = self.scale.to_source(data)
+        return replace(image, data=data, affine=self.affine.copy(), stated_mask=None)

@@ -241,11 +241,12 @@ def _nmi(
             joint += np.bincount(where, weights=weight_a * weight_b, minlength=bins * bins)
     joint /= joint.sum()
     square = joint.reshape(bins, bins)
-    together = _entropy(joint)
-    return (_entropy(square.sum(axis=0)) + _entropy(square.sum(axis=1))) / together
+    together = entropy(joint)
+    return (entropy(square.sum(axis=0)) + entropy(square.sum(axis=1))) / together
 
 
-def _entropy(p: NDArray[np.float64]) -> float:
+def entropy(p: NDArray[np.float64]) -> float:
+    """Return the entropy of a distribution, nats; empty cells count nothing."""
     some = p[p > 0]
     return float(-(some * np.log(some)).sum())
 

@@ -10,7 +10,6 @@ head in a scanner can make.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
@@ -19,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from crl_core.errors import Cancelled as CancelledError
-from crl_core.errors import GridError
+from crl_core.errors import Cancelled, GridError
 from crl_core.preprocess.backends import (
     SEED,
     Affine,
     Backend,
-    Cancelled,
+    Cancel,
     Level,
     Volume,
     open_backend,
@@ -141,7 +139,7 @@ def align(
     moving_mask: BoolArray | None = None,
     fixed_mask: BoolArray | None = None,
     backend: Backend | None = None,
-    cancelled: Cancelled = lambda: False,
+    cancelled: Cancel = lambda: False,
 ) -> Alignment:
     """Find the transform that lays one volume of a head on another of the same head.
 
@@ -288,7 +286,7 @@ class _Pair:
 class _Search:
     pair: _Pair
     backend: Backend
-    cancelled: Cancelled
+    cancelled: Cancel
 
     def start(self) -> tuple[str, Affine]:
         """Return the better of the two starts, each already refined on the coarse copy."""
@@ -325,7 +323,7 @@ class _Search:
         matrix = start
         for level in levels:
             if self.cancelled():
-                raise CancelledError("the registration was cancelled")
+                raise Cancelled("the registration was cancelled")
             matrix = self.backend.register(
                 self.pair.fixed,
                 self.pair.moving,
@@ -363,8 +361,8 @@ def register_scan(
     *,
     kind: Literal["rigid", "affine"] = "rigid",
     backend: Backend | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Scan:
+    cancelled: Cancel = lambda: False,
+) -> Registered:
     """Register a scan to another of the same head and resample it onto that one's grid, once.
 
     Parameters
@@ -382,8 +380,8 @@ def register_scan(
 
     Returns
     -------
-    Scan
-        `moving` on the grid of `fixed`; its note says how it was moved.
+    Registered
+        `moving` on the grid of `fixed`, and how it was moved.
 
     Raises
     ------
@@ -392,18 +390,6 @@ def register_scan(
     Cancelled
         When `cancelled` said so.
     """
-    return lay_on(moving, fixed, kind=kind, backend=backend, cancelled=cancelled).scan
-
-
-def lay_on(
-    moving: Scan,
-    fixed: Scan,
-    *,
-    kind: Literal["rigid", "affine"] = "rigid",
-    backend: Backend | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Registered:
-    """Do what `register_scan` does, and tell how the scan was moved and where it had looked."""
     found = align(
         Volume(moving.data, moving.affine),
         Volume(fixed.data, fixed.affine),

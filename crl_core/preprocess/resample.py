@@ -51,18 +51,23 @@ def resample_to(scan: Scan, like: Scan, order: SplineOrder = 1) -> Scan:
     GridError
         When the two fields of view do not overlap, or an affine cannot be inverted.
     """
+    return resampled(scan, like, order)[0]
+
+
+def resampled(scan: Scan, like: Scan, order: SplineOrder = 1) -> tuple[Scan, BoolArray]:
+    """Do what `resample_to` does, and return also which voxels of `like` the scan had measured."""
     if scan.same_grid(like):
-        return scan
+        return scan, np.ones(like.shape, dtype=bool)
     to_source = _voxel_map(scan, like)
     data, inside = sampled(scan.data, to_source, like.shape, order)
     if not inside.any():
         raise GridError(
             f"'{scan.name}' does not overlap with '{like.name}': "
-            f"their fields of view lie {_gap_mm(scan, like):.0f} mm apart",
+            f"their fields of view lie {gap_mm(scan, like):.0f} mm apart",
             path=scan.path,
             remedy="Choose a scan of the same head and session, or register it first",
         )
-    return replace(
+    found = replace(
         scan,
         data=data,
         affine=like.affine.copy(),
@@ -70,6 +75,7 @@ def resample_to(scan: Scan, like: Scan, order: SplineOrder = 1) -> Scan:
         orientation_stated=scan.orientation_stated and like.orientation_stated,
         note=" ".join(filter(None, (scan.note, _note(inside, like)))),
     )
+    return found, inside
 
 
 def sampled(
@@ -178,7 +184,7 @@ def _note(inside: BoolArray, like: Scan) -> str:
     return text
 
 
-def _gap_mm(scan: Scan, like: Scan) -> float:
+def gap_mm(scan: Scan, like: Scan) -> float:
     """Return the distance between the two bounding boxes in space, mm (0 when they touch)."""
 
     def box(one: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

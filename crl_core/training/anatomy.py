@@ -15,11 +15,6 @@ LEAST_HEAD = 0.08  # share of a slab that must be head
 _DETAIL_SEED = 20
 
 
-def random_slab(rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZE) -> Tissues:
-    """Cut a slab as `cut_slab` does and return its tissue indices alone."""
-    return cut_slab(rng, anatomy, size)[0]
-
-
 def cut_slab(
     rng: np.random.Generator, anatomy: Tissues, size: int = SLAB_SIZE
 ) -> tuple[Tissues, tuple[float, float, float]]:

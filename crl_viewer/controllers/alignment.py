@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-import numpy as np
-
 from crl_core.errors import CRLError
-from crl_core.preprocess.resample import resample_to
+from crl_core.preprocess.resample import resampled
 from crl_core.scan import Scan
 from crl_viewer import strings
 from crl_viewer.controllers.following import Follow
@@ -120,9 +117,8 @@ class AlignmentController:
 
 def align(acquired: Scan, source: Scan) -> Aligned:
     """Bring `acquired` onto the grid of `source`, with where it had measured anything."""
-    scan = prepared(resample_to(acquired, source))
-    ones = replace(acquired, data=np.ones(acquired.shape, np.float32), note="")
-    return Aligned(scan, resample_to(ones, source, order=0).data > 0)
+    scan, covered = resampled(acquired, source)
+    return Aligned(prepared(scan), covered)
 
 
 def _same_pair(old: ViewerState, new: ViewerState) -> bool:

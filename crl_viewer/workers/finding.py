@@ -15,7 +15,6 @@ from crl_core.io import nifti
 from crl_core.io.bids import SubjectFiles, find_subjects
 from crl_viewer.state.offers import Offer
 from crl_viewer.workers.offering import (
-    NO_NIFTI,
     Watcher,
     dicom_offers,
     is_archive,
@@ -146,14 +145,7 @@ def _offers_of(place: Sequence[Path], watcher: Watcher) -> list[Offer]:
         return _folder_offers(path, watcher)
     if len(place) > 1 or is_archive(path) or is_dicom_file(path):
         return dicom_offers(place, watcher)
-    offer = nifti_offer(path)
-    if offer.refusal == NO_NIFTI and not nifti.is_nifti_name(path):
-        raise InputError(
-            "holds neither NIfTI nor DICOM images",
-            path=path,
-            remedy="Open a scan, a zip archive or a folder",
-        )
-    return [offer]
+    return [nifti_offer(path)]
 
 
 def _folder_offers(folder: Path, watcher: Watcher) -> list[Offer]:

@@ -20,16 +20,13 @@ from crl_core.geometry import SlicePlane
 from crl_core.io import ImageFile, dicom, nifti
 from crl_core.io.bids import read_sidecar, scan_name
 from crl_core.io.image_file import SYNTHETIC_FIELD
-from crl_core.io.timing import Timing, read_timing
+from crl_core.io.timing import Timing, read_timing, sequence_type
 from crl_core.picture import middle_slice
 from crl_core.scan import FloatArray, Scan
 from crl_viewer.state.offers import Offer, Opened
 
 PICTURE = 96
 """Longer side of a small picture, pixels."""
-
-NO_NIFTI = "is not a NIfTI image"
-"""How `crl_core.io.nifti` refuses a file of another kind."""
 
 _MAX_PICTURE_BYTES = 96 * 2**20
 """Larger files are listed without a picture: reading them all would take too long."""
@@ -174,7 +171,9 @@ def nifti_offer(path: Path) -> Offer:
             refusal=refusal.problem, remedy=refusal.remedy,
         )  # fmt: skip
     rows, cols = plane.shape_display
-    kind, turbo = _sequence(sidecar, timing)
+    kind, turbo = sequence_type(sidecar, timing)
+    if sidecar.get(SYNTHETIC_FIELD) is True:
+        kind, turbo = "synthetic, not acquired", None
     return Offer(
         path=path,
         title=scan_name(path),
@@ -199,25 +198,6 @@ def _lie_of(header: Any, affine: Any) -> tuple[SlicePlane, int]:
     like = Scan(np.broadcast_to(np.float32(0), (x, y, z)), affine, "")
     volumes = int(np.prod(shape[3:])) if len(shape) > 3 else 1
     return SlicePlane(affine, like.shape, like.slice_axis), volumes
-
-
-def _sequence(sidecar: Any, timing: Timing) -> tuple[str, bool | None]:
-    """Return the sequence type as far as a sidecar tells, and whether it is fast spin echo."""
-    if sidecar.get(SYNTHETIC_FIELD) is True:
-        return "synthetic, not acquired", None
-    listed = sidecar.get("ScanningSequence")
-    kinds = {str(k).upper() for k in listed} if isinstance(listed, list) else set()
-    kinds |= set(str(listed).upper().split("\\")) if isinstance(listed, str) else set()
-    if kinds & {"GR", "EP"}:
-        return "gradient echo" if "GR" in kinds else "echo planar", False
-    train = timing.extras.get("echo_train_length")
-    if "SE" not in kinds and train is None:
-        return "", None
-    inversion = "inversion recovery " if "IR" in kinds else ""
-    if train is None:
-        return f"{inversion}spin echo", None
-    turbo = int(train) > 1
-    return f"{inversion}{'fast ' if turbo else ''}spin echo", turbo
 
 
 def _read_nifti(path: Path, volume: int | None = None) -> Opened:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from crl_core.preprocess.registration3d import Alignment, lay_on
 from crl_core.scan import Scan
 from crl_viewer import strings
 from crl_viewer.state.model import Aligned
+
+if TYPE_CHECKING:
+    from crl_core.preprocess.registration3d import Alignment
 
 
 def register_rigidly(moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -> Aligned:
@@ -20,7 +23,10 @@ def register_rigidly(moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -
     Cancelled
         When `cancelled` says so.
     """
-    found = lay_on(moving, fixed, kind="rigid", cancelled=cancelled)
+    # Imported when first used: the window opens without it.
+    from crl_core.preprocess.registration3d import register_scan
+
+    found = register_scan(moving, fixed, kind="rigid", cancelled=cancelled)
     scan = found.scan
     _ = scan.mask, scan.scale  # worked out here, off the thread of the window
     return Aligned(scan, found.covered, registered=how_moved(found.alignment))

@@ -103,3 +103,24 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "cut.nii").write_bytes(whole[:-3])
     with pytest.raises(InputError, match="truncated"):
         describe(tmp_path / "cut.nii")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "fast"),
+    [
+        ({"ScanningSequence": ["SE", "IR"], "EchoTrainLength": 16},
+         "inversion recovery fast spin echo", True),
+        ({"ScanningSequence": "SE", "EchoTrainLength": 1}, "spin echo", False),
+        ({"ScanningSequence": "SE"}, "spin echo", None),
+        ({"ScanningSequence": "GR", "EchoTrainLength": 3}, "gradient echo", False),
+        ({"ScanningSequence": "EP\\SE"}, "echo planar", False),
+        ({}, None, None),
+    ],
+)  # fmt: skip
+def test_the_kind_of_sequence_a_sidecar_tells_of(
+    tmp_path: Path, fields: dict[str, Any], kind: str | None, fast: bool | None
+) -> None:
+    times = {"RepetitionTime": 8, "EchoTime": 0.1, "Manufacturer": "Acme"}
+    found = describe(image(tmp_path / "a.nii", {**times, **fields}))
+    assert (found["sequence_type"], found["fast_spin_echo"]) == (kind, fast)
+    assert found["manufacturer"] == "Acme"

@@ -101,6 +101,8 @@ def test_three_mistakes_are_named_mended_and_trained_on(maps: list[Path], tmp_pa
     code, out, err = crl(*prepare)
     assert code == 0, err
     assert "9 scans of 3 subjects" in out
+    marks = [json.loads(p.read_text()) for p in prepared.glob("sub-*/anat/*_desc-preproc_*.json")]
+    assert [bool(fields.get("CRLSynthetic")) for fields in marks] == [True] * 9
     code, out, err = crl("train", prepared, *train[2:], "--device", "cpu")
     assert code == 0, err
     assert "Finished after 2 steps" in out

@@ -173,7 +173,7 @@ def test_registering_stops_when_it_is_no_longer_wanted() -> None:
 def test_a_registered_scan_lies_on_the_other_and_says_how() -> None:
     fixed = _still()
     moving = replace(_moved(_pose((4.0, -3.0, 7.0), (5.0, -6.0, 4.0))), note="Simulated.")
-    found = register_scan(moving, fixed)
+    found = register_scan(moving, fixed).scan
     assert found.same_grid(fixed)
     assert found.parameters == moving.parameters
     assert found.note.startswith("Simulated. Registered to 'still': rigid, ")

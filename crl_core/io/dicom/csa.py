@@ -68,11 +68,6 @@ def image_header(dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
     return _csa(dataset, 0x10)
 
 
-def series_header(dataset: Dataset) -> Mapping[str, tuple[str, ...]]:
-    """Return the CSA series header, by name; empty where there is none."""
-    return _csa(dataset, 0x20)
-
-
 def _csa(dataset: Dataset, element: int) -> Mapping[str, tuple[str, ...]]:
     for tag in values.private(dataset, 0x0029, _CSA, element):
         found = values.raw(dataset, tag, "OB")

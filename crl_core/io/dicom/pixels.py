@@ -20,8 +20,6 @@ from crl_core.io.dicom.frames import Frame, Instance
 from crl_core.io.dicom.headers import DEFLATED_LITTLE
 from crl_core.scan import FloatArray
 
-Integers = NDArray[np.int64]
-
 
 def planes(frames: Sequence[Frame]) -> Iterator[tuple[int, FloatArray]]:
     """Yield the intensities of frames, in the order in which they are cheapest to read.

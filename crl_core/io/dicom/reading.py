@@ -121,33 +121,12 @@ def thumbnail(series: Series, size: int = 96) -> FloatArray:
     InputError
         When the series cannot be used or its pixels are damaged.
     """
+    from crl_core.picture import small_picture
+
     usable(series)
     middle = series.shape[2] // 2
     if series.converted is not None:
         plane = series.converted.voxels(0, series.path)[:, :, middle]
     else:
         plane = next(_planes(series, [series.frames[0][middle]]))[1].T
-    shown = SlicePlane(series.affine, series.shape, 2)
-    picture = _fitted(shown.to_display(plane), shown.spacing, size)
-    low, high = np.percentile(picture, (0.5, 99.5))
-    scaled = (picture - low) / (high - low) if high > low else np.zeros_like(picture)
-    return np.clip(scaled, 0.0, 1.0).astype(np.float32)
-
-
-def _fitted(picture: FloatArray, spacing: tuple[float, float], size: int) -> FloatArray:
-    """Resample so that the longer side has `size` pixels, averaging what falls into one."""
-    from scipy import ndimage
-
-    rows, columns = picture.shape
-    height, width = rows * spacing[1], columns * spacing[0]
-    scale = size / max(height, width)
-    target = max(round(height * scale), 1), max(round(width * scale), 1)
-    step = [max(old / new, 1.0) for old, new in zip(picture.shape, target, strict=True)]
-    smooth = ndimage.uniform_filter(picture, [round(s) for s in step], mode="nearest")
-    at = [
-        (np.arange(new) + 0.5) * old / new - 0.5
-        for old, new in zip((rows, columns), target, strict=True)
-    ]
-    grid = np.meshgrid(*at, indexing="ij")
-    found = ndimage.map_coordinates(smooth, grid, order=1, mode="nearest")
-    return np.asarray(found, dtype=np.float32)
+    return small_picture(SlicePlane(series.affine, series.shape, 2), plane, size)

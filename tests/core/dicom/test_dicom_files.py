@@ -92,7 +92,7 @@ def test_zip_without_dicom(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing here")
     assert not is_dicom(tmp_path / "a.zip")
-    with pytest.raises(InputError, match="not a NIfTI image"):
+    with pytest.raises(InputError, match="neither a NIfTI nor a DICOM"):
         load(tmp_path / "a.zip")
 
 
