@@ -26,6 +26,9 @@ ORIENTATION_FIELD = "CRLOrientationStated"
 """Sidecar field that is false where the affine is a guess."""
 
 
+SIMULATED_MARK = "simulated"
+"""First word of the NIfTI description of digital subjects, for images that lost their sidecar."""
+
 SCALE_FIELD = "IntensityScale"
 """Sidecar field of prepared images: the scale worked out once for training, viewing and scoring."""
 
@@ -68,6 +71,11 @@ class ImageFile:
         return self.sidecar.get(SYNTHETIC_FIELD) is True or description.startswith(
             SYNTHETIC_MARK.encode()
         )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it shows a digital subject, according to either file."""
+        return is_simulated(self.sidecar, self.volume.header)
 
     def timing(self) -> Timing:
         """Look up TR, TE and TI; see `crl_core.io.timing.read_timing`."""
@@ -120,7 +128,7 @@ class ImageFile:
         read = self.volume
         if self.synthetic:
             notes.append("SYNTHETIC image, not an acquired one.")
-        elif self.sidecar.get(SIMULATED_FIELD):
+        elif self.simulated:
             notes.append("Simulated; no person was scanned.")
         if read.count > 1:
             notes.append(f"Volume {read.index} of {read.count}, counted from 0.")
@@ -128,3 +136,9 @@ class ImageFile:
             voxels = "voxel that was" if read.replaced == 1 else "voxels that were"
             notes.append(f"{read.replaced} {voxels} not a finite number set to 0.")
         return notes
+
+
+def is_simulated(sidecar: Mapping[str, Any], header: Any) -> bool:
+    """Return whether an image shows a digital subject, by its sidecar or its NIfTI header."""
+    described = bytes(header["descrip"]).startswith(SIMULATED_MARK.encode())
+    return bool(sidecar.get(SIMULATED_FIELD)) or described

@@ -15,7 +15,7 @@ from crl_core import io
 from crl_core.errors import InputError
 from crl_core.io.atomic import atomic_path
 from crl_core.io.bids import image_path
-from crl_core.io.image_file import SIMULATED_FIELD
+from crl_core.io.image_file import SIMULATED_FIELD, SIMULATED_MARK
 from crl_core.physics.anatomy import detailed
 from crl_core.physics.dataset import DERIVATIVE, SubjectDone, SubjectJob, sequences_of
 from crl_core.physics.labels import LabelMap, Tissues, cropped, cut, read_label_map
@@ -202,7 +202,7 @@ def _write_image(
         },
     }
     scan = Scan(data.astype(np.float32), affine, name, parameters, origins)
-    io.save(scan, path, sidecar=about, description="simulated")
+    io.save(scan, path, sidecar=about, description=SIMULATED_MARK)
     return path.relative_to(job.folder)
 
 
@@ -222,11 +222,12 @@ def _write_truth(job: SubjectJob, maps: TrueMaps, affine: NDArray[np.float64]) -
         kind = place.split("/")[1]
         path = root / place.replace(kind, f"sub-{job.label}_{kind}.nii.gz")
         about = {SIMULATED_FIELD: True, "Units": units[kind]}
-        io.save(Scan(data, affine, kind), path, sidecar=about, description="simulated truth")
+        scan = Scan(data, affine, kind)
+        io.save(scan, path, sidecar=about, description=f"{SIMULATED_MARK} truth")
     if job.options.lesions:
         path = root / "anat" / f"sub-{job.label}_desc-inclusions_dseg.nii.gz"
         scan = Scan(maps.inclusions.astype(np.float32), affine, "inclusions")
-        io.save(scan, path, sidecar={SIMULATED_FIELD: True}, description="simulated truth")
+        io.save(scan, path, sidecar={SIMULATED_FIELD: True}, description=f"{SIMULATED_MARK} truth")
         _write_names(root / "anat" / f"sub-{job.label}_desc-inclusions_dseg.tsv")
 
 

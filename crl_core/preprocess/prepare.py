@@ -25,7 +25,7 @@ from crl_core.io.bids import (
     write_dataset_description,
     write_participants,
 )
-from crl_core.io.image_file import MASK_FIELD, SIMULATED_FIELD
+from crl_core.io.image_file import MASK_FIELD, SIMULATED_FIELD, SIMULATED_MARK, is_simulated
 from crl_core.io.nifti import stem
 from crl_core.parallel import Progress, run_jobs
 from crl_core.preprocess.pipeline import Pipeline, Prepared, Recipe
@@ -170,19 +170,18 @@ def _write_person(job: PersonJob, prepared: Sequence[Prepared]) -> tuple[Path, .
         for one in prepared:
             assert one.source_path is not None
             name = _prepared_name(one.source_path)
-            save(one.scan, folder / "anat" / name, sidecar=_fields(one, mask_name))
+            fields, mark = _fields(one, mask_name), ""
+            # A simulated head stays one, whatever is done to it.
+            header, *_ = nifti.read_header(one.source_path)
+            if is_simulated(read_sidecar(one.source_path)[0], header):
+                fields[SIMULATED_FIELD], mark = True, SIMULATED_MARK
+            save(one.scan, folder / "anat" / name, sidecar=fields, description=mark)
             names.append(name)
     return tuple(target / "anat" / name for name in names)
 
 
 def _fields(one: Prepared, mask_name: str) -> dict[str, Any]:
-    assert one.source_path is not None
-    fields: dict[str, Any] = {"SkullStripped": False, MASK_FIELD: mask_name}
-    # A simulated head stays one, whatever is done to it.
-    simulated = read_sidecar(one.source_path)[0].get(SIMULATED_FIELD)
-    if simulated:
-        fields[SIMULATED_FIELD] = simulated
-    return fields | one.record.as_fields()
+    return {"SkullStripped": False, MASK_FIELD: mask_name, **one.record.as_fields()}
 
 
 def _prepared_name(path: Path) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from crl_core.physics.acquisition import (
@@ -166,7 +167,6 @@ def test_slices_are_neither_boxes_nor_wider_than_named() -> None:
 
 
 def test_torch_makes_the_same_image() -> None:
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(2)
     noise = rng.standard_normal((2, 3, *FINE.image), dtype=np.float32) * np.float32(0.02)
     coils = (rng.uniform(0.8, 1.2, (3, *FINE.image)) * np.exp(1j)).astype(np.complex64)

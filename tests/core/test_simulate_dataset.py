@@ -441,7 +441,6 @@ def test_no_gpu_is_looked_for_with_torch_where_there_is_none() -> None:
 
 def test_the_torch_path_makes_the_same_images(label_file: Path, tmp_path: Path) -> None:
     """What a GPU would do, on the processor: equal but for rounding of the stored integers."""
-    pytest.importorskip("torch")
     sets = []
     for device in ("cpu", "cpu:0"):
         options = SimulationOptions(device=device, coils=2)

@@ -183,7 +183,6 @@ def test_suppression_darkens_fat_alone_and_a_single_echo_darkens_it_too() -> Non
 
 def test_torch_and_numpy_agree() -> None:
     """The path a GPU takes, on the processor."""
-    pytest.importorskip("torch")
     voxels = textured(b1=True, seed=3)
     p = replace(PAPER_SEQUENCES[9], echo_train_length=16)
     sequence = SequenceSignal(p, TABLE, replace(IDEAL, refocusing=140))

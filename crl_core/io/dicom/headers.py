@@ -134,7 +134,7 @@ def _from_start(item: Item, start: bytes) -> Header | None:
     """Parse the first bytes alone, which is faster; None where the header goes on behind them."""
     try:
         header = _parse(item, io.BytesIO(start), start[:140])
-    except Exception:
+    except Exception:  # pydicom may raise anything where the header is merely cut off here
         if len(start) == item.size:
             raise
         return None
