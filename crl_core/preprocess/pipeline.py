@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crl_core.errors import Cancelled, InputError
+from crl_core.preprocess.alignment import Alignment, Registration3D
 from crl_core.preprocess.backends import (
     Affine,
     Backend,
@@ -31,7 +32,7 @@ from crl_core.preprocess.backends import (
 )
 from crl_core.preprocess.bias import BiasField, estimate_bias, shared_bias
 from crl_core.preprocess.record import Record
-from crl_core.preprocess.registration3d import Alignment, Registration3D, align
+from crl_core.preprocess.registration3d import align
 from crl_core.preprocess.resample import sampled
 from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
 

@@ -10,7 +10,7 @@ from crl_viewer import strings
 from crl_viewer.state.model import Aligned
 
 if TYPE_CHECKING:
-    from crl_core.preprocess.registration3d import Alignment
+    from crl_core.preprocess.alignment import Alignment
 
 
 def register_rigidly(moving: Scan, fixed: Scan, cancelled: Callable[[], bool]) -> Aligned:

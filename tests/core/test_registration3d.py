@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from crl_core.errors import Cancelled, GridError
+from crl_core.preprocess.alignment import Alignment, rotation_degrees
 from crl_core.preprocess.backends import Level, Volume
 from crl_core.preprocess.itk import SimpleItk, _matrix, _transform
-from crl_core.preprocess.registration3d import Alignment, align, register_scan, rotation_degrees
+from crl_core.preprocess.registration3d import align, register_scan
 from crl_core.preprocess.resample import sampled
 from crl_core.scan import Scan
 from crl_core.sequence import PAPER_SEQUENCES
