@@ -34,7 +34,7 @@ class Opened:
     def at_rest(self) -> bool:
         state = self.store.state
         frame, compared = state.current_frame, state.compared
-        if frame is None or frame.request.parameters != state.parameters:
+        if self.viewer.busy or frame is None or frame.request.parameters != state.parameters:
             return False
         if frame.request.index != state.slice_index:
             return False
