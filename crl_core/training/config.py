@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,25 @@ class TrainingConfig:
         Probability of 1, 2, 3, ... sources for networks that take several.
     encoded
         Sources encoded separately in a step by networks that take only one.
-    learning_rate, warmup, clip
-        Adam's peak rate, steps to reach it, largest norm of the gradient.
+    identity
+        Whether a source is also a target of its own. The authors' loop leaves that pair out.
+    learning_rate, warmup, schedule
+        Adam's peak rate, steps to reach it, and how it falls: ``"cosine"`` to a hundredth, or
+        ``"halving"`` after every fifth of the run, as in the paper.
+    clip
+        Largest norm of the gradient; 0 for any.
     average
-        Decay of the running average of the weights, which is what a checkpoint holds.
+        Decay of the running average of the weights, which is what a checkpoint holds; 0 for the
+        weights themselves.
+    air_weight
+        Weight of a voxel outside the head in the L1 term, relative to one inside.
     gradient_loss, structure_loss
         Weights of the two terms beside L1. The structural term compares what single-source
         networks make of two sources of one subject; networks that fuse sources have no such
         pair and train without it.
+    structure_pairs
+        Which pairs of sources that term compares: ``"all"``, or ``"consecutive"`` as the authors'
+        code does.
     random_sequences
         Share of sequences drawn over the whole parameter space rather than from `sequences`.
     wide
@@ -56,10 +68,19 @@ class TrainingConfig:
         Relative spread around those sequences.
     seed
         Every random choice follows from it.
+    rehearse
+        Share of steps on digital subjects of the shipped anatomy, so that a network that is
+        fine-tuned on a few settings does not forget the others.
+    accumulate
+        Parts a batch is computed in, one after the other; the gradient is the same and memory is
+        saved.
     save_seconds, validate_steps
         How often to save the state and to validate.
-    bf16
-        Compute convolutions in bfloat16.
+    precision
+        ``"bf16"`` or ``"fp32"`` for convolutions; ``"auto"`` takes what a short measurement at
+        the start finds faster.
+    compile
+        Compile the network first; pays on a GPU and in long runs.
     """
 
     preset: str = "crl-plus"
@@ -71,21 +92,28 @@ class TrainingConfig:
     contrasts: int = 5
     source_share: tuple[float, ...] = (0.5, 0.3, 0.2)
     encoded: int = 2
+    identity: bool = True
     learning_rate: float = 1e-3
     warmup: int = 200
+    schedule: str = "cosine"
     clip: float = 0.5
     average: float = 0.999
+    air_weight: float = 0.15
     gradient_loss: float = 0.5
     structure_loss: float = 0.1
+    structure_pairs: str = "all"
     random_sequences: float = 0.5
     wide: float = 0.5
     ramp: float = 0.3
     sequences: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9)
     jitter: float = 0.06
     seed: int = 1
+    rehearse: float = 0.0
+    accumulate: int = 1
     save_seconds: float = 30.0
     validate_steps: int = 1000
-    bf16: bool = True
+    precision: str = "auto"
+    compile: bool = False
 
     def intensity_rule(self) -> str:
         """Return how the network to be trained wants its images scaled."""
@@ -95,16 +123,21 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no run could start with."""
-        least = {"steps": 1, "batch": 1, "crop": 16, "contrasts": 2, "encoded": 1,
-                 "validate_steps": 1, "seed": 0, "warmup": 0}  # fmt: skip
-        for name, low in least.items():
+        for name, low in _LEAST.items():
             if getattr(self, name) < low:
                 raise InputError(f"the training setting '{name}' must be at least {low}")
+        for name, allowed in _WORDS.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"the training setting '{name}' must be one of {', '.join(allowed)}"
+                )
+        for name in ("random_sequences", "wide", "ramp", "average", "air_weight", "rehearse"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"the training setting '{name}' must lie between 0 and 1")
         if self.minutes is not None and not self.minutes > 0:
             raise InputError("the training setting 'minutes' must be above 0")
-        for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"the training setting '{name}' must be above 0")
+        if not self.learning_rate > 0:
+            raise InputError("the training setting 'learning_rate' must be above 0")
         if not self.sequences or not set(self.sequences) <= set(PAPER_SEQUENCES):
             raise InputError("the training setting 'sequences' must name some of 1 to 9")
         share = self.source_share
@@ -150,6 +183,19 @@ class TrainingConfig:
         if not isinstance(values, dict):
             raise InputError("the settings must be one JSON object", path=path)
         return cls.from_dict(values, path)
+
+
+_LEAST: Mapping[str, float] = {
+    "steps": 1, "batch": 1, "crop": 16, "contrasts": 2, "encoded": 1, "validate_steps": 1,
+    "seed": 0, "warmup": 0, "clip": 0, "accumulate": 1, "save_seconds": 0,
+    "gradient_loss": 0, "structure_loss": 0, "jitter": 0,
+}  # fmt: skip
+
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "precision": ("auto", "bf16", "fp32"),
+    "schedule": ("cosine", "halving"),
+    "structure_pairs": ("all", "consecutive"),
+}
 
 
 def _typed(name: str, value: Any, example: Any, path: Path | None) -> Any:
