@@ -1,0 +1,1 @@
+"""The training dialog: set up a run, watch it, and compare what came of several."""

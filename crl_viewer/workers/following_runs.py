@@ -1,0 +1,354 @@
+"""Reads a training run's log, previews and settings; for a worker thread, never the window's."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crl_core.checkpoint import read_card
+from crl_core.errors import CRLError, InputError
+from crl_core.evaluation.metrics import least_squares_gain, reference_peak
+from crl_core.geometry import SlicePlane
+from crl_core.sequence import SequenceParameters
+from crl_core.training import events
+from crl_core.training.events import Event
+from crl_core.training.folder import (
+    CONFIG,
+    DATA,
+    ENVIRONMENT,
+    MODEL,
+    PREVIEWS,
+    Log,
+    RunFolder,
+)
+from crl_core.training.history import History, Series
+from crl_viewer.state.training_run import (
+    Column,
+    Curve,
+    LogLine,
+    Preview,
+    RunReport,
+    RunState,
+    Slice,
+    block_label,
+    flattened,
+    in_order,
+    loss_label,
+)
+from crl_viewer.strings import number, parameters_line
+
+MEMORY = 0.97
+"""How much of the running average of the loss stays at each point."""
+
+KEPT_LINES = 400
+
+FIXED = "fixed.npz"
+
+
+class RunReader:
+    """Follows one run: each look reads what the log holds more.
+
+    Parameters
+    ----------
+    path
+        The run's folder.
+
+    Raises
+    ------
+    InputError
+        When it holds no run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.folder = RunFolder(path)
+        self.folder.check_run()
+        self.log = Log(self.folder)
+        self.history = History()
+        self.previews = PreviewReader(self.folder)
+        self.minutes: list[tuple[int, float]] = []
+        self._config = self.folder.read_json(CONFIG)
+        self._curves: dict[str, _Growing] = {}
+        self._told = 0.0
+        self._last: RunState | None = None
+
+    def poll(self) -> RunState | None:
+        """Return where the run stands now, or None when nothing has changed."""
+        # Whether a process is there is asked first: one that ends in between leaves its last
+        # words in the log, and they are read below.
+        alive = self.folder.alive()
+        told = self.log.poll()
+        self.history.take(told)
+        self._note_times(told)
+        standing = self._standing(alive)
+        last = self._last
+        if last is not None and not told and standing == last.standing:
+            return None
+        self._last = self._state(standing, 0 if last is None else last.version + 1)
+        return self._last
+
+    def _note_times(self, told: Iterable[tuple[float, Event]]) -> None:
+        for time, event in told:
+            if isinstance(event, events.Started):
+                while self.minutes and self.minutes[-1][0] > event.step:
+                    self.minutes.pop()
+            elif isinstance(event, events.Stepped):
+                self._told = time
+                self.minutes.append((event.step, event.seconds / 60))
+
+    def _standing(self, alive: bool) -> Any:
+        standing = self.history.standing
+        if standing == "empty":
+            return "starting" if alive else "empty"
+        if standing in ("running", "paused"):
+            return standing if alive else "interrupted"
+        return "running" if alive and standing == "stopped" else standing
+
+    def _state(self, standing: Any, version: int) -> RunState:
+        history, last, started = self.history, self.history.last, self.history.started
+        remaining = last.remaining if last is not None else 0.0
+        best = history.best
+        return RunState(
+            folder=self.folder.path,
+            network=str(self._config.get("preset", "")),
+            standing=standing,
+            step=history.step,
+            total=started.total if started is not None else 0,
+            by_time=self._config.get("minutes") is not None,
+            progress=1.0 if standing == "finished" else last.progress if last is not None else 0.0,
+            seconds=last.seconds if last is not None else started.seconds if started else 0.0,
+            remaining=remaining,
+            ends=self._told + remaining if remaining > 0 else 0.0,
+            pairs_per_second=last.pairs_per_second if last is not None else 0.0,
+            busy_percent=last.busy_percent if last is not None else 0.0,
+            memory_mb=last.memory_mb if last is not None else 0.0,
+            device=started.device if started is not None else "",
+            precision=started.precision if started is not None else "",
+            data=started.data if started is not None else "",
+            validated_on=started.validated_on if started is not None else "",
+            failure=history.failure,
+            has_network=self.folder.newest_network() is not None,
+            saved_step=history.saves[-1] if history.saves else None,
+            best_step=best.step if best is not None else None,
+            best_score=best.score if best is not None else math.nan,
+            loss=self._set("loss", history.loss, loss_label, averaged=True),
+            psnr=self._set("psnr", history.psnr, block_label),
+            ssim=self._set("ssim", history.ssim, block_label),
+            rate=self._set("rate", {"rate": history.rate}, lambda _: "learning rate"),
+            pace=self._set("pace", {"pace": history.pace}, lambda _: "pairs per second"),
+            previews=tuple(sorted(set(self.folder.preview_steps()) & set(history.previews))),
+            lines=tuple(LogLine(*line) for line in history.lines[-KEPT_LINES:]),
+            version=version,
+        )
+
+    def _set(
+        self, group: str, series: Mapping[str, Series], label: Any, *, averaged: bool = False
+    ) -> tuple[Curve, ...]:
+        found = []
+        for name in in_order(series):
+            if series[name].steps:
+                growing = self._curves.setdefault(f"{group} {name}", _Growing(averaged))
+                found.append(growing.curve(name, label(name), series[name]))
+        return tuple(found)
+
+
+class _Growing:
+    """Keeps a curve as arrays that grow, so that a long log is not gone through at each look."""
+
+    def __init__(self, averaged: bool) -> None:
+        self._rows = np.empty((3, 256))
+        self._count = 0
+        self._averaged = averaged
+        self._sums = (0.0, 0.0)
+
+    def curve(self, name: str, label: str, series: Series) -> Curve:
+        """Return the curve of a series that may have grown, or have been cut and grown anew."""
+        count = self._count
+        if count > len(series.steps) or (count and self._rows[0, count - 1] != self._at(series)):
+            self._count, self._sums = 0, (0.0, 0.0)
+        for k in range(self._count, len(series.steps)):
+            self._add(series.steps[k], series.values[k])
+        # Rows below the count are never written to again; a cut starts with fresh ones.
+        x, y, smooth = self._rows[:, : self._count]
+        return Curve(name, label, x, y, smooth if self._averaged else None)
+
+    def _at(self, series: Series) -> float:
+        return float(series.steps[self._count - 1])
+
+    def _add(self, step: int, value: float) -> None:
+        at = self._count
+        if at == 0 or at == self._rows.shape[1]:
+            larger = np.empty((3, max(256, 2 * at)))
+            larger[:, :at] = self._rows[:, :at]
+            self._rows = larger
+        total, weight = self._sums
+        if math.isfinite(value):
+            total, weight = MEMORY * total + (1 - MEMORY) * value, MEMORY * weight + 1 - MEMORY
+            self._sums = (total, weight)
+        self._rows[:, at] = (step, value, total / weight if weight else value)
+        self._count += 1
+
+
+# pictures --------------------------------------------------------------------------------------
+
+
+class PreviewReader:
+    """Turns the arrays of a preview into slices to show.
+
+    Parameters
+    ----------
+    folder
+        The run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._fixed: dict[str, NDArray[Any]] = {}
+
+    def read(self, step: int) -> Preview:
+        """Read the preview of a step.
+
+        Raises
+        ------
+        InputError
+            When its file is missing or damaged.
+        """
+        if not self._fixed:
+            self._fixed = _arrays(
+                self._folder / PREVIEWS / FIXED,
+                ("targets", "mask", "parameters", "source_parameters", "held", "names", "about"),
+            )
+        path = self._folder.preview_path(step)
+        made = _arrays(path, ("images", "psnr", "ssim"))
+        if made["images"].shape != self._fixed["targets"].shape:
+            raise InputError("does not belong to this run's slices", path=path)
+        count = len(self._fixed["about"])
+        return Preview(step, tuple(self._slice(made, n) for n in range(count)))
+
+    def _slice(self, made: Mapping[str, NDArray[Any]], n: int) -> Slice:
+        fixed = self._fixed
+        mask = fixed["mask"][n].astype(bool)
+        window = _head(mask)
+        columns = tuple(
+            self._column(made, n, t, mask, window)
+            for t in range(fixed["names"].shape[1])
+            if str(fixed["names"][n, t])
+        )
+        return Slice(str(fixed["about"][n]), _setting(fixed["source_parameters"][n]), columns)
+
+    def _column(
+        self, made: Mapping[str, NDArray[Any]], n: int, t: int, mask: NDArray[np.bool_],
+        window: tuple[slice, slice],
+    ) -> Column:
+        fixed = self._fixed
+        image = made["images"][n, t].astype(np.float32)
+        target = fixed["targets"][n, t].astype(np.float32)
+        # One value that is no number must not blank the whole row.
+        image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+        peak, gain = _peak(target, mask), _gain(image, target, mask)
+        error = np.where(mask, (image * gain - target) * (100 / peak), np.nan)
+        return Column(
+            name=str(fixed["names"][n, t]),
+            setting=_setting(fixed["parameters"][n, t]),
+            held=bool(fixed["held"][n, t]),
+            psnr=float(made["psnr"][n, t]),
+            ssim=float(made["ssim"][n, t]),
+            made=_shown(image * (gain / peak), window),
+            target=_shown(target / peak, window),
+            error=_shown(error, window),
+        )
+
+
+def _arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in names}
+    except FileNotFoundError:
+        raise InputError("the preview is not there any more", path=path) from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("the preview cannot be read", path=path) from error
+
+
+def _peak(target: NDArray[np.float32], mask: NDArray[np.bool_]) -> np.float32:
+    try:
+        return np.float32(reference_peak(target, mask) or 1.0)
+    except CRLError:
+        return np.float32(1.0)
+
+
+def _gain(
+    image: NDArray[np.float32], target: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> np.float32:
+    try:
+        gain = least_squares_gain(image, target, mask)
+    except CRLError:
+        gain = 1.0
+    return np.float32(gain if math.isfinite(gain) and gain > 0 else 1.0)
+
+
+def _shown(image: NDArray[Any], window: tuple[slice, slice]) -> NDArray[np.float32]:
+    """Cut a slice to the head and turn it as the panes of the main window do an axial one."""
+    part = image[window]
+    plane = SlicePlane(np.eye(4), (*part.shape, 1), 2)
+    return np.ascontiguousarray(plane.to_display(part), dtype=np.float32)
+
+
+def _head(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the head with some air around it, in array order."""
+    if not mask.any():
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    edges = []
+    for axis in (0, 1):
+        inside = np.flatnonzero(mask.any(axis=1 - axis))
+        air = max(2, round(0.04 * (inside[-1] - inside[0])))
+        edges.append(slice(max(0, inside[0] - air), min(mask.shape[axis], inside[-1] + air + 1)))
+    return edges[0], edges[1]
+
+
+def _setting(times: NDArray[Any]) -> str:
+    try:
+        return parameters_line(SequenceParameters(*(float(v) for v in times)))
+    except CRLError:
+        return ""
+
+
+# runs beside each other ------------------------------------------------------------------------
+
+
+def read_report(path: Path) -> RunReport:
+    """Read a whole run for comparing; one that cannot be read says so in the report."""
+    try:
+        reader = RunReader(path)
+        state = reader.poll() or RunState(path)
+        groups = {
+            "Settings": flattened(reader.folder.read_json(CONFIG)),
+            "Data": flattened(reader.folder.read_json(DATA)),
+            "Machine": flattened(reader.folder.read_json(ENVIRONMENT)),
+        }
+        points = np.array(reader.minutes, dtype=float).reshape(-1, 2)
+        facts = _facts(reader.folder / MODEL)
+    except (CRLError, OSError) as refusal:
+        return RunReport(RunState(path), refusal=str(refusal))
+    return RunReport(state, (points[:, 0], points[:, 1]), groups, facts)
+
+
+def _facts(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the chief facts of a finished model's card."""
+    if not path.is_file():
+        return ()
+    card = read_card(path)
+    rows = [("Name", card.name), ("Network", card.preset)]
+    if card.in_plane_mm:
+        rows.append(("Pixel", f"{card.in_plane_mm:g} mm"))
+    coverage = card.coverage
+    rows.append(("Trained on", f"{number(len(coverage.points))} settings, {coverage.data}"))
+    if coverage.held_out:
+        rows.append(("Held back", f"{number(len(coverage.held_out))} settings"))
+    rows += [(k.capitalize(), v) for k, v in flattened(card.training).items() if len(v) < 80][:8]
+    rows += [(k.capitalize(), v) for k, v in flattened(card.metrics).items() if len(v) < 80][:12]
+    return (*rows, ("Note", card.note), ("SHA-256", card.sha256[:16]))
