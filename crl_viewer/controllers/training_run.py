@@ -23,6 +23,9 @@ EVERY_MS = 400
 
 KEPT_PREVIEWS = 24
 
+READING = "Reading the run…"
+STARTING = "Starting: the data are being read."
+
 LIVE = -1
 """Stands for the newest preview, whichever that is."""
 
@@ -75,6 +78,9 @@ class TrainingRunController(QObject):
         self._loader = Loader(self._bridge.post)
         self._timer = QTimer(self, interval=EVERY_MS)
         self._timer.timeout.connect(self._look)
+        self._retry = QTimer(self, singleShot=True, interval=EVERY_MS)
+        self._retry.timeout.connect(self._read)
+        self._starting = False
         self._reader: RunReader | None = None
         self._path: Path | None = None
         self._looking = False
@@ -102,14 +108,26 @@ class TrainingRunController(QObject):
         """The run that is followed."""
         return self._path
 
-    def open(self, run: Path) -> None:
-        """Follow a run, whether it is at work, was stopped or is finished."""
+    def open(self, run: Path, *, starting: bool = False) -> None:
+        """Follow a run, whether it is at work, was stopped or is finished.
+
+        Parameters
+        ----------
+        run
+            Its folder.
+        starting
+            A process was started just now and has yet to make the folder: wait for it.
+        """
         self._forget()
-        self._path = Path(run)
-        self._view.set_run(None)
-        self._view.set_preview(None, "Reading the run…")
+        self._path, self._starting = Path(run), starting
+        self._view.set_run(RunState(self._path, standing="starting") if starting else None)
+        self._view.set_preview(None, STARTING if starting else READING)
+        self._read()
+
+    def _read(self) -> None:
         path = self._path
-        self._loader.submit(lambda: RunReader(path), partial(self._opened, path))
+        if path is not None:
+            self._loader.submit(lambda: RunReader(path), partial(self._opened, path))
 
     def leave(self) -> None:
         """Follow nothing; the run itself goes on."""
@@ -131,6 +149,7 @@ class TrainingRunController(QObject):
 
     def _forget(self) -> None:
         self._timer.stop()
+        self._retry.stop()
         self._reader = self._path = self.state = None
         self._wanted, self._shown, self._loading = LIVE, None, None
         self._looking = False
@@ -142,8 +161,11 @@ class TrainingRunController(QObject):
         try:
             self._reader = future.result()
         except CRLError as refusal:
-            self._view.set_preview(None, str(refusal))
-            self._view.set_notice(str(refusal))
+            if self._starting:
+                self._retry.start()
+            else:
+                self._view.set_preview(None, str(refusal))
+                self._view.set_notice(str(refusal))
             return
         self.opened.emit(path)
         self._timer.start()

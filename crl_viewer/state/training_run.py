@@ -354,6 +354,29 @@ def block_label(name: str) -> str:
     return f"◇ {name.removeprefix('to ')}" if name.startswith("to ") else name
 
 
+def block_labels(names: Iterable[str]) -> dict[str, str]:
+    """Return what to call blocks beside each other: what held-back settings share is left out.
+
+    >>> block_labels(["seen", "to TR 8000 TE 50", "to TR 8000 TE 90"])
+    {'seen': 'seen', 'to TR 8000 TE 50': '◇ TE 50', 'to TR 8000 TE 90': '◇ TE 90'}
+    """
+    names = list(names)
+    held = [n.split()[1:] for n in names if n.startswith("to ")]
+    times = [dict(zip(words[::2], words[1::2], strict=False)) for words in held]
+    shared = {
+        key
+        for key in ("TR", "TI")
+        if len(times) > 1 and len({one.get(key) for one in times}) == 1
+    }
+    found = {}
+    for name in names:
+        words = name.split()[1:]
+        pairs = zip(words[::2], words[1::2], strict=False)
+        short = " ".join(f"{k} {v}" for k, v in pairs if k not in shared)
+        found[name] = f"◇ {short}" if name.startswith("to ") and short else block_label(name)
+    return found
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Return names of curves with the chief one first and `identity`, which says least, last."""
 

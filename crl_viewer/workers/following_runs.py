@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ from crl_viewer.state.training_run import (
     RunReport,
     RunState,
     Slice,
-    block_label,
+    block_labels,
     flattened,
     in_order,
     loss_label,
@@ -49,6 +50,10 @@ MEMORY = 0.97
 KEPT_LINES = 400
 
 FIXED = "fixed.npz"
+
+LONGEST_FACT = 80
+
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 class RunReader:
@@ -75,6 +80,7 @@ class RunReader:
         self._config = self.folder.read_json(CONFIG)
         self._curves: dict[str, _Growing] = {}
         self._told = 0.0
+        self._rested = False
         self._last: RunState | None = None
 
     def poll(self) -> RunState | None:
@@ -95,6 +101,7 @@ class RunReader:
     def _note_times(self, told: Iterable[tuple[float, Event]]) -> None:
         for time, event in told:
             if isinstance(event, events.Started):
+                self._rested = False
                 while self.minutes and self.minutes[-1][0] > event.step:
                     self.minutes.pop()
             elif isinstance(event, events.Stepped):
@@ -102,12 +109,18 @@ class RunReader:
                 self.minutes.append((event.step, event.seconds / 60))
 
     def _standing(self, alive: bool) -> Any:
+        """Add to the log's word whether anybody is at work.
+
+        A process that comes to a run at rest first reads its data; one that has just said its
+        last word takes a moment to go.
+        """
         standing = self.history.standing
-        if standing == "empty":
-            return "starting" if alive else "empty"
-        if standing in ("running", "paused"):
-            return standing if alive else "interrupted"
-        return "running" if alive and standing == "stopped" else standing
+        self._rested = self._rested or not alive
+        if alive and (self._rested or standing == "empty"):
+            return "starting"
+        if not alive and standing in ("running", "paused"):
+            return "interrupted"
+        return standing
 
     def _state(self, standing: Any, version: int) -> RunState:
         history, last, started = self.history, self.history.last, self.history.started
@@ -137,12 +150,12 @@ class RunReader:
             best_step=best.step if best is not None else None,
             best_score=best.score if best is not None else math.nan,
             loss=self._set("loss", history.loss, loss_label, averaged=True),
-            psnr=self._set("psnr", history.psnr, block_label),
-            ssim=self._set("ssim", history.ssim, block_label),
+            psnr=self._set("psnr", history.psnr, block_labels(history.psnr).get),
+            ssim=self._set("ssim", history.ssim, block_labels(history.ssim).get),
             rate=self._set("rate", {"rate": history.rate}, lambda _: "learning rate"),
             pace=self._set("pace", {"pace": history.pace}, lambda _: "pairs per second"),
             previews=tuple(sorted(set(self.folder.preview_steps()) & set(history.previews))),
-            lines=tuple(LogLine(*line) for line in history.lines[-KEPT_LINES:]),
+            lines=tuple(_line(*line) for line in history.lines[-KEPT_LINES:]),
             version=version,
         )
 
@@ -155,6 +168,11 @@ class RunReader:
                 growing = self._curves.setdefault(f"{group} {name}", _Growing(averaged))
                 found.append(growing.curve(name, label(name), series[name]))
         return tuple(found)
+
+
+def _line(time: float, text: str, loud: bool) -> LogLine:
+    """Return a line with its numbers written as the window writes them."""
+    return LogLine(time, _THOUSANDS.sub("\N{THIN SPACE}", text), loud)
 
 
 class _Growing:
@@ -349,6 +367,9 @@ def _facts(path: Path) -> tuple[tuple[str, str], ...]:
     rows.append(("Trained on", f"{number(len(coverage.points))} settings, {coverage.data}"))
     if coverage.held_out:
         rows.append(("Held back", f"{number(len(coverage.held_out))} settings"))
-    rows += [(k.capitalize(), v) for k, v in flattened(card.training).items() if len(v) < 80][:8]
-    rows += [(k.capitalize(), v) for k, v in flattened(card.metrics).items() if len(v) < 80][:12]
+    # The settings stand in the table; what is left is what the run came to.
+    training = {k: v for k, v in card.training.items() if not isinstance(v, dict)}
+    for name, value in (flattened(training) | flattened(card.metrics)).items():
+        if len(value) < LONGEST_FACT:
+            rows.append((f"{name[:1].upper()}{name[1:]}", value))
     return (*rows, ("Note", card.note), ("SHA-256", card.sha256[:16]))

@@ -24,15 +24,17 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from crl_viewer import theme
-from crl_viewer.formatting import DASH, number, tick_text, trimmed
+from crl_viewer.formatting import DASH, number, tick_text
 from crl_viewer.state.training_run import Curve, FloatArray
 from crl_viewer.views.segments import width_of
 from crl_viewer.views.signal_plot import tidy_ticks
-from crl_viewer.views.training.ranges import grown, log_ticks, thinned, tidy_step
+from crl_viewer.views.training.ranges import grown, log_ticks, thinned
 
 LEFT, TOP, BOTTOM, RIGHT = 40.0, 6.0, 18.0, 10.0
-LEGEND_ROW = 16
+LEGEND_ROW, MOST_ROWS = 16, 5
 RAW_ALPHA = 0.27
+
+_LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
 _STYLES: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("accent", ()),
@@ -69,7 +71,8 @@ class Axis:
     digits
         Decimals of a value that is read out; None writes three figures.
     rows
-        Lines kept free for the legend, whether or not they are needed.
+        Lines kept free for the legend, whether or not they are needed; up to `MOST_ROWS` are
+        taken where there are more curves.
     """
 
     log: bool = False
@@ -99,6 +102,7 @@ class Plot(QWidget):
     ) -> None:
         super().__init__(parent)
         self._axis, self._x_name = axis, x_name
+        self._rows = axis.rows
         self._curves: tuple[Curve, ...] = ()
         self._span = 1.0
         self._range: tuple[float, float] | None = None
@@ -107,7 +111,7 @@ class Plot(QWidget):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(round(64 + self._legend_height()))
+        self._reserve()
         self.setAccessibleName(name)
         theme.changed.connect(self._forget)
 
@@ -116,6 +120,10 @@ class Plot(QWidget):
     def set_curves(self, curves: Sequence[Curve], span: float) -> None:
         """Show curves; x runs from 0 to `span`. The y range only grows until `reset`."""
         self._curves = tuple(curves)
+        rows = max(self._rows, min(MOST_ROWS, math.ceil(len(self._curves) / 2)))
+        if rows != self._rows and self._axis.rows:
+            self._rows = rows
+            self._reserve()
         self._span = max(self._span, span, 1.0)
         self._range = grown(self._range, self._curves, log=self._axis.log, zero=self._axis.zero)
         self._forget()
@@ -124,6 +132,8 @@ class Plot(QWidget):
         """Forget the ranges, because another run or another quantity is shown now."""
         self._axis = axis or self._axis
         self._x_name = x_name or self._x_name
+        self._rows = self._axis.rows
+        self._reserve()
         self._curves, self._span, self._range, self._cursor = (), 1.0, None, None
         self._forget()
 
@@ -185,7 +195,10 @@ class Plot(QWidget):
         return QSize(360, round(140 + self._legend_height()))
 
     def _legend_height(self) -> float:
-        return self._axis.rows * LEGEND_ROW * max(1.0, theme.text_scale())
+        return self._rows * LEGEND_ROW * max(1.0, theme.text_scale())
+
+    def _reserve(self) -> None:
+        self.setMinimumHeight(round(58 + self._legend_height()))
 
     @property
     def frame(self) -> QRectF:
@@ -285,7 +298,7 @@ class Plot(QWidget):
         painter.setPen(p.text3)
         right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         low, high = self.y_range
-        most = max(2, min(5, int(frame.height() // 26)))
+        most = max(3, min(5, int(frame.height() // 26)))
         ticks = log_ticks(low, high, most) if self._axis.log else tidy_ticks(low, high, most)
         for value in ticks:
             y = float(self.up(value))
@@ -301,28 +314,38 @@ class Plot(QWidget):
             painter.drawText(box, centre | int(Qt.TextFlag.TextDontClip), text)
 
     def _paint_legend(self, painter: QPainter) -> None:
-        if not self._axis.rows or not self._curves:
+        if not self._rows or not self._curves:
             return
-        places = 2 * self._axis.rows if len(self._curves) > 1 else 1
-        row = self._legend_height() / self._axis.rows
-        top, width = self.height() - self._legend_height(), self.frame.width() / 2
-        left = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        many = len(self._curves)
+        places = 2 * self._rows if many > 1 else 1
+        row = self._legend_height() / self._rows
+        start = self.frame.left() / 2
+        width = (self.width() - start) / (2 if many > 1 else 1)
         painter.setFont(theme.font(10))
-        metrics = painter.fontMetrics()
-        entries = self.legend()
-        for index, text in enumerate(entries[:places]):
-            x = self.frame.left() + (index % 2) * width
-            y = top + (index // 2) * row
-            more = len(entries) - places
+        for index in range(min(many, places)):
+            box = QRectF(
+                start + (index % 2) * width,
+                self.height() - self._legend_height() + (index // 2) * row,
+                width - 8,
+                row,
+            )
+            more = many - places
             if more > 0 and index == places - 1:
-                text = f"and {more + 1} more"
+                painter.setPen(theme.current().text2)
+                painter.drawText(box.adjusted(20, 0, 0, 0), _LEFT, f"and {more + 1} more")
             else:
-                painter.setPen(pen_of(index))
-                painter.drawLine(QPointF(x, y + row / 2), QPointF(x + 16, y + row / 2))
-            painter.setPen(theme.current().text2)
-            room = (self.frame.width() if len(entries) == 1 else width) - 24
-            shown = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, round(room))
-            painter.drawText(QRectF(x + 20, y, room + 4, row), left, shown)
+                self._paint_entry(painter, box, index)
+
+    def _paint_entry(self, painter: QPainter, box: QRectF, index: int) -> None:
+        """Draw a piece of the line, its label and its value; only the label is shortened."""
+        curve, middle = self._curves[index], box.center().y()
+        painter.setPen(pen_of(index))
+        painter.drawLine(QPointF(box.left(), middle), QPointF(box.left() + 16, middle))
+        painter.setPen(theme.current().text2)
+        metrics, value = painter.fontMetrics(), self._value(curve)
+        room = round(box.width() - 26 - metrics.horizontalAdvance(value))
+        label = metrics.elidedText(curve.label, Qt.TextElideMode.ElideMiddle, room)
+        painter.drawText(box.adjusted(20, 0, 8, 0), _LEFT, f"{label} {value}")
 
     # the cursor --------------------------------------------------------------------------------
 
@@ -368,5 +391,3 @@ class Plot(QWidget):
         self.set_cursor(x)
         self.cursorMoved.emit(self._cursor)
 
-
-__all__ = ["Axis", "Plot", "pen_of", "tidy_step", "trimmed"]

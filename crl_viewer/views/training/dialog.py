@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QKeyEvent
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QShowEvent
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from crl_viewer.formatting import number
 from crl_viewer.state.training_run import KnownRun, Preview, RunReport, RunState, duration
 from crl_viewer.views.segments import Words
-from crl_viewer.views.training.parts import Hairline, PageWord, Sentence
+from crl_viewer.views.training.parts import Button, Hairline, PageWord, Sentence
 from crl_viewer.views.training.result_page import ResultPage
 from crl_viewer.views.training.run_footer import Answer, RunFooter
 from crl_viewer.views.training.run_page import RunPage
@@ -52,6 +52,7 @@ class TrainingDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumSize(MINIMUM)
         self.resize(SIZE)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.may_close: Callable[[], bool] | None = None
         """Asked before the dialog goes; False keeps it, such as to ask in the footer first."""
         self._titles: dict[str, tuple[str, str]] = {
@@ -67,7 +68,7 @@ class TrainingDialog(QDialog):
         self.page_words = {name: PageWord(text) for name, text in PAGES}
         self.run_page, self.result_page = RunPage(), ResultPage()
         self.run_footer = RunFooter()
-        self.use = QPushButton("Use this network")
+        self.use = Button("Use this network")
         self._lay_out()
         self._wire()
         self.show_page("setup")
@@ -164,7 +165,7 @@ class TrainingDialog(QDialog):
         """Show runs beside each other."""
         self.result_page.set_reports(reports)
         ready = [r for r in self.result_page.reports if r.state.has_network]
-        self.use.setEnabled(len(self.result_page.reports) == 1 and len(ready) == 1)
+        self.use.setVisible(len(self.result_page.reports) == 1 and len(ready) == 1)
 
     # making ------------------------------------------------------------------------------------
 
@@ -206,13 +207,12 @@ class TrainingDialog(QDialog):
 
     def _result_footer(self) -> QWidget:
         self.use.setProperty("primary", True)
-        self.use.setAutoDefault(False)
-        self.use.setMinimumHeight(32)
-        self.use.setEnabled(False)
+        self.use.hide()
         self.use.clicked.connect(self._use_result)
         footer = QWidget()
         row = QHBoxLayout(footer)
         row.setContentsMargins(24, 16, 24, 16)
+        row.addStrut(32)
         row.addWidget(Words("Opening a run changes nothing in it.", 11, 400, "text2"), 1)
         row.addWidget(self.use)
         return footer
@@ -260,6 +260,12 @@ class TrainingDialog(QDialog):
             return self._titles[page]
         return _run_words(self._state)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Take the focus itself, so that no button seems pressed before anything was done."""
+        super().showEvent(event)
+        if self.focusWidget() is None:
+            self.setFocus()
+
     # going -------------------------------------------------------------------------------------
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -291,7 +297,9 @@ def _run_words(state: RunState | None) -> tuple[str, str]:
         return f"Training {name}", state.failure
     if state.at_work:
         where = f" on {state.device}" if state.device else ""
-        return f"Training {name}{where}", " ".join(filter(None, (state.data, RUNS_BY_ITSELF)))
+        data = state.data[:1].upper() + state.data[1:]
+        data = f"{data.rstrip('.')}." if data else ""
+        return f"Training {name}{where}", f"{data} {RUNS_BY_ITSELF}".strip()
     best = ""
     if state.best_step is not None:
         best = f" Best: {state.best_score:.2f} dB at step {number(state.best_step)}."

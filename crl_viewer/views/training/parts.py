@@ -9,7 +9,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from crl_viewer import theme
-from crl_viewer.views.segments import Chip, Words, width_of
+from crl_viewer.views.segments import HEIGHT, Chip, Words, width_of
 
 
 class Hairline(QWidget):
@@ -30,6 +30,26 @@ class Hairline(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), theme.current().line)
         painter.end()
+
+
+class Fixed(Words):
+    """A line of text that keeps the width of the longest it may say.
+
+    Parameters
+    ----------
+    longest
+        That text.
+    """
+
+    def __init__(self, longest: str, px: float, weight: int, tone: str) -> None:
+        super().__init__("", px, weight, tone)
+        self._longest = longest
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Return the room of the longest text."""
+        longest = max((self._longest, self.text), key=len)
+        return QSize(round(width_of(longest, self._px, self._weight) + 2), HEIGHT)
 
 
 class Sentence(Words):
@@ -76,13 +96,31 @@ class PageWord(Chip):
         painter.end()
 
 
-class DangerButton(QPushButton):
+class Button(QPushButton):
+    """A button of the height of the design; the style sheet alone would make it an inline one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setAutoDefault(False)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Return the room of the words, a little wider than inline buttons have it."""
+        wanted = super().sizeHint()
+        height = round(32 * max(1.0, theme.text_scale()))
+        return QSize(wanted.width() + 8, max(height, wanted.height()))
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the same: words on a button are never cut."""
+        return self.sizeHint()
+
+
+class DangerButton(Button):
     """Red words; what it does cannot simply be taken back."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.setFlat(True)
-        self.setAutoDefault(False)
         self._colour()
         theme.changed.connect(self._colour)
 
@@ -182,5 +220,7 @@ class Numbers(QWidget):
             painter.drawText(QRectF(index * width, 0, width, half + 2), left, value)
             painter.setFont(theme.font(11))
             painter.setPen(p.text2)
-            painter.drawText(QRectF(index * width, half + 2, width, half - 2), left, name)
+            room = round(width - 8)
+            shown = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, room)
+            painter.drawText(QRectF(index * width, half + 2, width, half - 2), left, shown)
         painter.end()

@@ -77,6 +77,11 @@ class PreviewGrid(QWidget):
         return self._preview.slices[min(self._index, len(self._preview.slices) - 1)]
 
     @property
+    def column(self) -> int:
+        """The target that is pointed at, -1 for none."""
+        return self._column
+
+    @property
     def message(self) -> str:
         """What stands in the place of pictures."""
         return self._message if self.shown is None else ""
@@ -142,7 +147,7 @@ class PreviewGrid(QWidget):
         # A few wide columns would be black at both sides; the pictures stay together instead.
         aspect = max((p[0].width() / max(p[0].height(), 1) for p in self._pictures), default=1.0)
         names = 96 * scale
-        width = min(width, max(height * aspect * 1.06, min(names, width)))
+        width = min(width, max(height * aspect * 1.35, min(names, width)))
         return QRectF(
             round(left + column * (width + GAP)), round(top + row * (height + GAP)),
             math.floor(width), math.floor(height),
@@ -221,7 +226,10 @@ class PreviewGrid(QWidget):
             _diamond(painter, QPointF(x, row / 2 + 0.5))
         painter.setFont(theme.font(11))
         painter.setPen(p.text2)
-        painter.drawText(QRectF(cell.left(), row, cell.width(), row), left, scores(column))
+        said = scores(column)
+        if painter.fontMetrics().horizontalAdvance(said) > cell.width():
+            said = said.split("  ")[0]  # half a number would be worse than none
+        painter.drawText(QRectF(cell.left(), row, cell.width(), row), left, said)
 
     def _paint_label(self, painter: QPainter, row: int, name: str) -> None:
         p, cell, scale = theme.current(), self.cell(row, 0), max(1.0, theme.text_scale())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -20,17 +20,19 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from crl_viewer import theme
 from crl_viewer.state.training_run import Curve, KnownRun, RunReport
 from crl_viewer.views.dialogs import words
 from crl_viewer.views.segments import Chip, ChipRow, Heading, Words
 from crl_viewer.views.training.compare_table import CompareTable
 from crl_viewer.views.training.curves import Axis, Plot
-from crl_viewer.views.training.parts import Hairline
+from crl_viewer.views.training.parts import Fixed, Hairline
+from crl_viewer.views.training.run_rows import WHEN, RunRow
 
 MOST = 8
 """More runs than there are pens cannot be told apart."""
 
-SCORE, LOSS = Axis(digits=2, rows=4), Axis(log=True, rows=4)
+SCORE, LOSS = Axis(digits=2, rows=1), Axis(log=True, rows=1)
 NOTHING = "Tick a run to see it; tick several to lay them over each other."
 ALL_EQUAL = "Their settings do not differ."
 
@@ -53,11 +55,11 @@ class ResultPage(QWidget):
         self.message = Words(NOTHING, 11, 400, "text2")
         self.what = ChipRow(("PSNR", "Loss"), "segment", exclusive=True)
         self.against = ChipRow(("By step", "By minute"), "segment", exclusive=True)
-        self.cursor = Words("", 11, 400, "text2")
+        self.cursor = Fixed("minute 1 000.0", 11, 400, "text2")
         self.plot = Plot("Validation of the runs", SCORE)
         self.table = CompareTable()
         self.every = QCheckBox("All settings")
-        self.equal = Words("", 11, 400, "text2")
+        self.equal = Fixed(ALL_EQUAL, 11, 400, "text2")
         self._facts_area = QScrollArea()
         self._lay_out()
         self._wire()
@@ -92,7 +94,7 @@ class ResultPage(QWidget):
         """Show the runs that were asked for."""
         self._reports = tuple(r for r in reports if not r.refusal)
         refused = [r.refusal for r in reports if r.refusal]
-        self.message.set_text(refused[0] if refused else "" if self._reports else NOTHING)
+        self._say(refused[0] if refused else "" if self._reports else NOTHING)
         self.table.set_reports(self._reports)
         self._say_equal()
         self._show_facts()
@@ -116,6 +118,7 @@ class ResultPage(QWidget):
     def _lay_out(self) -> None:
         self.runs.setAccessibleName("Runs to compare")
         self.runs.setFrameShape(QFrame.Shape.NoFrame)
+        self.runs.setItemDelegate(RunRow(self.runs))
         self.runs.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._facts_area.setFrameShape(QFrame.Shape.NoFrame)
         self._facts_area.setWidgetResizable(True)
@@ -142,7 +145,6 @@ class ResultPage(QWidget):
         row.addLayout(self._curves(), 1)
 
     def _curves(self) -> QVBoxLayout:
-        self.cursor.setFixedWidth(104)
         self.head = Heading("Validation", self.cursor, self.what, self.against)
         self.head.layout().setSpacing(16)  # type: ignore[union-attr]
         names = ("Validation in PSNR", "Loss", "Against steps", "Against minutes")
@@ -154,8 +156,8 @@ class ResultPage(QWidget):
         column.addWidget(self.head)
         column.addWidget(self.plot, 3)
         column.addWidget(Hairline())
-        column.addWidget(Heading("Settings that differ", self.equal, self.every))
-        self.equal.setFixedWidth(190)
+        self.table_head = Heading("Settings that differ", self.equal, self.every)
+        column.addWidget(self.table_head)
         column.addWidget(self.table, 4)
         return column
 
@@ -164,6 +166,7 @@ class ResultPage(QWidget):
         self.runs.itemChanged.connect(self._ticked)
         self.what.chosen.connect(lambda index: self._draw(anew=True))
         self.against.chosen.connect(lambda index: self._draw(anew=True))
+        theme.changed.connect(self._show_facts)  # labels keep copies of their colours
         self.every.toggled.connect(self.table.set_every)
         self.every.toggled.connect(lambda on: self._say_equal())
         self.plot.cursorMoved.connect(
@@ -178,11 +181,11 @@ class ResultPage(QWidget):
 
     def _put(self, run: KnownRun, ticked: bool, at: int | None = None) -> None:
         when = time.strftime("%d %b %H:%M", time.localtime(run.when)) if run.when else ""
-        item = QListWidgetItem(f"{run.name}   {when}".rstrip())
+        item = QListWidgetItem(run.name)
         item.setData(Qt.ItemDataRole.UserRole, run.folder)
+        item.setData(WHEN, when)
         item.setToolTip(str(run.folder))
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-        item.setSizeHint(QSize(120, 28))
         _tick(item, ticked)
         self.runs.insertItem(self.runs.count() if at is None else at, item)
 
@@ -192,7 +195,7 @@ class ResultPage(QWidget):
             self.runs.blockSignals(True)
             _tick(item, False)
             self.runs.blockSignals(False)
-            self.message.set_text(f"At most {MOST} runs can be told apart in one plot.")
+            self._say(f"At most {MOST} runs can be told apart in one plot.")
             return
         self.compareRequested.emit(chosen)
 
@@ -224,8 +227,15 @@ class ResultPage(QWidget):
         ends = [float(c.x[-1]) for c in curves if len(c.x)]
         self.plot.set_curves(curves, max(ends, default=1.0))
 
+    def _say(self, text: str) -> None:
+        self.message.set_text(text)
+        self.message.setVisible(bool(text))
+
     def _say_equal(self) -> None:
         several = len(self._reports) > 1
+        differing = several and not self.every.isChecked()
+        self.table_head.title.set_text("Settings that differ" if differing else "Settings")
+        self.every.setVisible(several)
         differ = any(row.group != "Outcome" for row in self.table.rows)
         self.equal.set_text(ALL_EQUAL if several and not differ else "")
 

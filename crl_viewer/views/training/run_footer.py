@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from crl_viewer import icons
 from crl_viewer.state.training_run import RunState
-from crl_viewer.views.training.parts import DangerButton, Sentence
+from crl_viewer.views.training.parts import Button, DangerButton, Sentence
 
 FINISH_SAYS = "Finish now writes a complete model from the best step."
 STOP_ASKS = "Stop now? The state is saved; Resume goes on from there."
@@ -49,9 +49,9 @@ class RunFooter(QWidget):
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(24, 16, 24, 16)
         self._row.setSpacing(8)
+        self._question = ""
         for widget in (self.pause, self.finish, self.stop, self.resume, self.folder):
             self._row.addWidget(widget)
-        self._row.addSpacing(8)
         self._row.addWidget(self.sentence, 1)
         self._row.addWidget(self.primary)
         self._answers: list[QPushButton] = []
@@ -70,11 +70,13 @@ class RunFooter(QWidget):
 
     def set_state(self, state: RunState | None) -> None:
         """Offer what can be done where the run stands now."""
-        before = self._state
-        self._state = state
-        if before is None or state is None or before.standing != state.standing:
+        before, self._state = self._state, state
+        if before is None or state is None or before.folder != state.folder:
+            self._pending = self._notice = ""
+            self.end_question()
+        elif before.standing != state.standing:
             self._pending = ""
-            if before is not None and state is not None and not state.at_work:
+            if not state.at_work:
                 self.end_question()
         self._show()
 
@@ -102,7 +104,6 @@ class RunFooter(QWidget):
         self.end_question()
         for text, red, then in answers:
             button = DangerButton(text) if red else _button(text)
-            button.setMinimumHeight(32)
             button.clicked.connect(lambda _=False, f=then: self._answer(f))
             self._answers.append(button)
             self._row.addWidget(button)
@@ -121,7 +122,7 @@ class RunFooter(QWidget):
 
     def _answer(self, then: Callable[[], None]) -> None:
         self.end_question()
-        (self.stop if self.stop.isVisible() else self.primary).setFocus()
+        (self.primary if self.stop.isHidden() else self.stop).setFocus()
         then()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -204,10 +205,7 @@ class RunFooter(QWidget):
 
 
 def _button(text: str, icon: str = "") -> QPushButton:
-    button = QPushButton(text)
-    button.setAutoDefault(False)
-    button.setMinimumHeight(32)
-    button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+    button = Button(text)
     if icon:
         icons.bind(button, icon)
     return button

@@ -44,17 +44,28 @@ class RunLog(QListWidget):
         lines = tuple(lines)
         if lines == self._lines:
             return
-        before, bar = len(self._lines), self.verticalScrollBar()
-        continued = before and lines[:before] == self._lines
-        at = bar.value()
-        fresh = lines[before:] if continued else lines
-        if not continued:
+        if not lines:
+            self._lines = ()
             self.clear()
-            at = 0
+            return
+        bar = self.verticalScrollBar()
+        at = bar.value()
+        gone = _dropped(self._lines, lines)
+        if gone is None:
+            self.clear()
+            fresh, at = lines, 0
+        else:
+            fresh = lines[len(self._lines) - gone :]
+            for _ in range(gone):
+                self.takeItem(self.count() - 1)
         self._lines = lines
         for line in fresh:
             self.insertItem(0, _item(line))
         bar.setValue(at + len(fresh) * self.sizeHintForRow(0) if at else 0)
+
+    def show_rows(self, count: int) -> None:
+        """Take the height of so many lines, none of them cut."""
+        self.setFixedHeight(count * round(ROW * max(1.0, theme.text_scale())) + 2)
 
     def texts(self) -> list[str]:
         """Return the lines as they stand, newest first."""
@@ -71,6 +82,15 @@ class RunLog(QListWidget):
     def sizeHint(self) -> QSize:
         """Return room for four lines."""
         return QSize(400, 4 * ROW + 4)
+
+
+def _dropped(before: tuple[LogLine, ...], lines: tuple[LogLine, ...]) -> int | None:
+    """Return how many old lines have left a log that goes on, or None for another log."""
+    for gone in range(len(before)):
+        kept = before[gone:]
+        if kept[0] == lines[0] and lines[: len(kept)] == kept:
+            return gone
+    return None
 
 
 def _item(line: LogLine) -> QListWidgetItem:

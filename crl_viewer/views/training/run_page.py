@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -16,9 +16,9 @@ from crl_viewer.state.training_run import (
     step_words,
     time_left,
 )
-from crl_viewer.views.segments import ChipRow, Heading, Words
+from crl_viewer.views.segments import ChipRow, Heading
 from crl_viewer.views.training.curves import Axis, Plot
-from crl_viewer.views.training.parts import Hairline, Numbers, ProgressLine, Sentence
+from crl_viewer.views.training.parts import Fixed, Hairline, Numbers, ProgressLine, Sentence
 from crl_viewer.views.training.preview_grid import PreviewGrid
 from crl_viewer.views.training.replay import Replay
 from crl_viewer.views.training.run_log import RunLog
@@ -28,9 +28,10 @@ REDRAW_MS = 250
 """Curves and log are drawn at most this often."""
 
 LOSS, RATE = Axis(log=True, rows=2), Axis(log=True, rows=1)
-PSNR, SSIM = Axis(digits=1, rows=4), Axis(digits=3, rows=4)
-PACE = Axis(zero=True, digits=0, rows=0)
-NOW, THEN = "What it can do now", "What it could do at step {step}"
+PSNR, SSIM = Axis(digits=1, rows=2), Axis(digits=3, rows=2)
+PACE = Axis(zero=True, digits=0, rows=1)
+NOW, ENDED = "What it can do now", "What it can do"
+THEN = "What it could do at step {step}"
 
 
 class RunPage(QWidget):
@@ -44,7 +45,7 @@ class RunPage(QWidget):
         self._state: RunState | None = None
         self._drawn_version = -1
         self.progress = ProgressLine()
-        self.what = Words(NOW, 12, 600)
+        self.what = Fixed("", 12, 600, "text")
         self.about = Sentence("", 11, 400, "text2")
         self.slices = ChipRow([str(n + 1) for n in range(SLICES)], "segment", exclusive=True)
         self.grid = PreviewGrid()
@@ -138,7 +139,6 @@ class RunPage(QWidget):
         column.addSpacing(4)
         column.addWidget(self.numbers)
         column.addWidget(self.pace, 5)
-        self.pace.setMinimumHeight(44)
         return holder
 
     def _wire(self) -> None:
@@ -161,7 +161,7 @@ class RunPage(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give the curves a third of the width."""
         self._right.setFixedWidth(min(max(round(0.325 * self.width()), 300), 520))
-        self.log.setFixedHeight(min(max(round(0.13 * self.height()), 40), 160))
+        self.log.show_rows(min(max(round(self.height() / 150), 3), 8))
         super().resizeEvent(event)
 
     # what shows --------------------------------------------------------------------------------
@@ -224,18 +224,17 @@ class RunPage(QWidget):
     def _show_about(self) -> None:
         """Say what the pictures are of, or name the target that is pointed at."""
         grid, state = self.grid, self._state
-        live = self.replay.live
-        self.what.set_text(NOW if live else THEN.format(step=number(self.replay.step())))
-        self.what.setFixedWidth(self.what.sizeHint().width() + 2)
+        live, work = self.replay.live, state is None or state.at_work
+        now = NOW if work else ENDED
+        self.what.set_text(now if live else THEN.format(step=number(self.replay.step())))
+        self.what.updateGeometry()
         shown = grid.shown
         if shown is None:
             self.about.say("")
             return
-        words = grid.column_words(grid._column) if grid._column >= 0 else ""
+        words = grid.column_words(grid.column)
         if not words:
             words = f"{shown.about}, from {shown.source}" if shown.source else shown.about
-            if state is not None and state.standing == "finished" and live:
-                words = f"{words}"
         self.about.say(words)
 
     # what the user does ------------------------------------------------------------------------
@@ -259,12 +258,7 @@ class RunPage(QWidget):
             plot.set_cursor(x)
         self.loss_cursor.set_text(self.loss.cursor_words())
         self.score_cursor.set_text(self.validation.cursor_words())
-        pace = self.pace.reading() if x is not None and self._state is not None else ""
-        self.pace.setToolTip(pace)
 
 
-def _cursor_words() -> Words:
-    words = Words("", 11, 400, "text2")
-    words.setFixedWidth(104)
-    words.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-    return words
+def _cursor_words() -> Fixed:
+    return Fixed("step 000 000", 11, 400, "text2")
