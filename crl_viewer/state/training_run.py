@@ -364,9 +364,7 @@ def block_labels(names: Iterable[str]) -> dict[str, str]:
     held = [n.split()[1:] for n in names if n.startswith("to ")]
     times = [dict(zip(words[::2], words[1::2], strict=False)) for words in held]
     shared = {
-        key
-        for key in ("TR", "TI")
-        if len(times) > 1 and len({one.get(key) for one in times}) == 1
+        key for key in ("TR", "TI") if len(times) > 1 and len({one.get(key) for one in times}) == 1
     }
     found = {}
     for name in names:

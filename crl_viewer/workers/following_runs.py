@@ -260,7 +260,11 @@ class PreviewReader:
         return Slice(str(fixed["about"][n]), _setting(fixed["source_parameters"][n]), columns)
 
     def _column(
-        self, made: Mapping[str, NDArray[Any]], n: int, t: int, mask: NDArray[np.bool_],
+        self,
+        made: Mapping[str, NDArray[Any]],
+        n: int,
+        t: int,
+        mask: NDArray[np.bool_],
         window: tuple[slice, slice],
     ) -> Column:
         fixed = self._fixed
@@ -284,7 +288,8 @@ class PreviewReader:
 
 def _arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as found:
+        # Opened here, because numpy leaves a file it cannot read open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             return {name: found[name] for name in names}
     except FileNotFoundError:
         raise InputError("the preview is not there any more", path=path) from None

@@ -63,8 +63,8 @@ def signal(labels: np.ndarray, setting: tuple[float, float, float]) -> np.ndarra
     tr, te, ti = setting
     values = []
     for protons, t1, t2 in _TISSUES:
-        recovered = 1 - np.exp(-tr / t1) if ti == 0 else abs(
-            1 - 2 * np.exp(-ti / t1) + np.exp(-tr / t1)
+        recovered = (
+            1 - np.exp(-tr / t1) if ti == 0 else abs(1 - 2 * np.exp(-ti / t1) + np.exp(-tr / t1))
         )
         values.append(protons * recovered * np.exp(-te / t2))
     return np.array(values, np.float32)[labels]
@@ -146,8 +146,11 @@ def told(
         if step % 1000 == 0:
             yield from _checked(now, step, rng)
     if last >= 6000:
-        yield START + per_step * last, events.Skipped(
-            last - 40, "One batch skipped: loss was not a number. Learning rate kept."
+        yield (
+            START + per_step * last,
+            events.Skipped(
+                last - 40, "One batch skipped: loss was not a number. Learning rate kept."
+            ),
         )
 
 
@@ -162,8 +165,14 @@ def _checked(now: float, step: int, rng: np.random.Generator) -> Iterator[tuple[
 
 
 def write_run(
-    path: Path, *, last: int = 18_400, total: int = 40_000, end: events.Event | None = None,
-    previews: bool = True, config: TrainingConfig | None = None, seed: int = 1,
+    path: Path,
+    *,
+    last: int = 18_400,
+    total: int = 40_000,
+    end: events.Event | None = None,
+    previews: bool = True,
+    config: TrainingConfig | None = None,
+    seed: int = 1,
     every: int = 20,
 ) -> RunFolder:
     """Make a run folder that got to step `last` and perhaps ended."""
@@ -190,5 +199,3 @@ def at_work(folder: RunFolder) -> Iterator[None]:
     """Hold the run as its process would."""
     with folder.owned():
         yield
-
-

@@ -70,9 +70,7 @@ class CompareTable(QTableWidget):
         self.clear()
         self.setColumnCount(1 + len(self._reports))
         heads = [(row.group, i) for i, row in enumerate(self.rows)]
-        groups = [
-            (g, i) for k, (g, i) in enumerate(heads) if k == 0 or g != heads[k - 1][0]
-        ]
+        groups = [(g, i) for k, (g, i) in enumerate(heads) if k == 0 or g != heads[k - 1][0]]
         self.setRowCount(len(self.rows) + max(0, len(groups) - 1))
         self._fill_heads()
         at, starts = 0, {i: g for g, i in groups}

@@ -390,4 +390,3 @@ class Plot(QWidget):
             return
         self.set_cursor(x)
         self.cursorMoved.emit(self._cursor)
-

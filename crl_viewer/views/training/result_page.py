@@ -169,9 +169,7 @@ class ResultPage(QWidget):
         theme.changed.connect(self._show_facts)  # labels keep copies of their colours
         self.every.toggled.connect(self.table.set_every)
         self.every.toggled.connect(lambda on: self._say_equal())
-        self.plot.cursorMoved.connect(
-            lambda x: self.cursor.set_text(self.plot.cursor_words())
-        )
+        self.plot.cursorMoved.connect(lambda x: self.cursor.set_text(self.plot.cursor_words()))
 
     # the list ----------------------------------------------------------------------------------
 
@@ -263,8 +261,6 @@ class ResultPage(QWidget):
         if old is not None:
             old.deleteLater()
         self._facts_area.setWidget(inner)
-
-
 
 
 def _tick(item: QListWidgetItem, on: bool) -> None:

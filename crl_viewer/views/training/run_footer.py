@@ -107,6 +107,7 @@ class RunFooter(QWidget):
             button.clicked.connect(lambda _=False, f=then: self._answer(f))
             self._answers.append(button)
             self._row.addWidget(button)
+            button.show()  # a layout would do so only later, and what is hidden takes no focus
         self._question = question
         self._show()
         self._answers[-1].setFocus(Qt.FocusReason.OtherFocusReason)

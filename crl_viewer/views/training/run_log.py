@@ -113,7 +113,9 @@ class _Line(QStyledItemDelegate):
         return QSize(100, round(ROW * max(1.0, theme.text_scale())))
 
     def paint(
-        self, painter: QPainter, option: QStyleOptionViewItem,
+        self,
+        painter: QPainter,
+        option: QStyleOptionViewItem,
         index: QModelIndex | QPersistentModelIndex,
     ) -> None:
         """Draw one line."""

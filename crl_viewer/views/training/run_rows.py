@@ -44,7 +44,7 @@ class RunRow(QStyledItemDelegate):
             painter.setPen(QPen(p.accent, 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
-        ticked = index.data(Qt.ItemDataRole.CheckStateRole) == Qt.CheckState.Checked.value
+        ticked = _ticked(index)
         self._box(painter, box, ticked)
         middle = int(Qt.AlignmentFlag.AlignVCenter)
         painter.setFont(theme.font(11))
@@ -85,7 +85,10 @@ class RunRow(QStyledItemDelegate):
         )
         if not (pressed or clicked):
             return False
-        role = Qt.ItemDataRole.CheckStateRole
-        ticked = index.data(role) == Qt.CheckState.Checked.value
-        fresh = Qt.CheckState.Unchecked if ticked else Qt.CheckState.Checked
-        return model.setData(QModelIndex(index), fresh, role)
+        fresh = Qt.CheckState.Unchecked if _ticked(index) else Qt.CheckState.Checked
+        return model.setData(QModelIndex(index), fresh, Qt.ItemDataRole.CheckStateRole)
+
+
+def _ticked(index: Index) -> bool:
+    # The model gives back what was stored: a number or the enumeration.
+    return Qt.CheckState(index.data(Qt.ItemDataRole.CheckStateRole)) == Qt.CheckState.Checked
