@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from crl_core.card import MAX_CARD_BYTES, Card
 from crl_core.errors import CheckpointError, CRLError, OutputError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from crl_core.models import CRL
 
+T = TypeVar("T")
+
 __all__ = [
     "Card",
     "Checkpoint",
@@ -38,6 +40,8 @@ __all__ = [
 ]
 
 OWN_ENDING = ".safetensors"
+IN_TRAINING = "average/"
+"""How the names of the averaged weights begin in the state of a run."""
 AUTHORS_ENDINGS = (".pth", ".pt")
 
 
@@ -66,6 +70,7 @@ class Checkpoint:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of this program (.safetensors) or of the authors' code (.pth, .pt).
 
+    The folder of a training run gives the network as it is now: finished, or as last saved.
     Nothing in the file is executed.
 
     Raises
@@ -74,7 +79,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         When the file is missing, damaged, of an unknown architecture, does not fit its card, or
         holds anything but finite floating point weights.
     """
-    path = Path(path)
+    path = _in_run(Path(path))
     try:
         _check_file(path)
         ending = path.suffix.lower()
@@ -105,7 +110,7 @@ def read_card(path: str | Path) -> Card:
     CheckpointError
         When there is no usable card.
     """
-    path = Path(path)
+    path = _in_run(Path(path))
     try:
         _check_file(path)
         if path.suffix.lower() == ".json":
@@ -132,15 +137,25 @@ def _load_own(path: Path) -> Checkpoint:
     header = Header.parse(data, len(data))
     card = _card_of(header, path)
     expected = skeleton(card.architecture)
-    _check_shapes(header.shapes, expected)
-    tensors = _tensors(data)
+    # The state of a run holds more than the network; of that the averaged weights are taken.
+    running = any(name.startswith(IN_TRAINING) for name in header.shapes)
+    _check_shapes(_averaged(header.shapes) if running else header.shapes, expected)
+    tensors = _averaged(_tensors(data)) if running else _tensors(data)
     model = _filled(expected, tensors)
+    if running:
+        return Checkpoint(model, replace(card, sha256=_fingerprint(tensors)), path)
     if _fingerprint(tensors) != card.sha256:
         raise CheckpointError(
             "the weights are not those the card describes (their hash differs)",
             remedy="Copy the checkpoint again from where it came",
         )
     return Checkpoint(model, card, path)
+
+
+def _averaged(entries: Mapping[str, T]) -> dict[str, T]:
+    """Keep what belongs to the averaged weights in the state of a run."""
+    kept = {n: v for n, v in entries.items() if n.startswith(IN_TRAINING)}
+    return {name.removeprefix(IN_TRAINING): value for name, value in kept.items()}
 
 
 def _load_authors(path: Path) -> Checkpoint:
@@ -340,6 +355,15 @@ def default_checkpoint() -> Path:
 
 
 # refusals ---------------------------------------------------------------------------------------
+
+
+def _in_run(path: Path) -> Path:
+    """Return the newest network in the folder of a run; anything else as it is."""
+    if not path.is_dir():
+        return path
+    from crl_core.training.folder import RunFolder
+
+    return RunFolder(path).newest_network() or path
 
 
 def _check_file(path: Path) -> None:

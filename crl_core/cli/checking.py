@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,8 +71,10 @@ def examine(dataset: Path, *, quick: bool = False, quiet: bool = False) -> Repor
         return check_dataset(dataset, quick=quick, progress=show)
 
 
-def refuse_unmended(datasets: Sequence[Path]) -> None:
+def refuse_unmended(datasets: Sequence[Path], without: Sequence[str] = ()) -> None:
     """Stop before anything is written when the doctor finds errors; one line each on stderr.
+
+    Errors of visits and files that are to be left out, named in `without`, do not count.
 
     Datasets that ``crl prepare`` made were checked with all their voxels before; of these only
     sidecars and headers are looked at again.
@@ -86,12 +89,21 @@ def refuse_unmended(datasets: Sequence[Path]) -> None:
     from crl_core.doctor import is_prepared
 
     reports = [examine(d, quick=is_prepared(d), quiet=True) for d in datasets]
+    reports = [_without(report, without) for report in reports]
     for report in reports:
         print_errors(report)
     if any(report.errors for report in reports):
         raise typer.Exit(1)
     for report in reports:
         typer.echo(f"{report.root}: {report.summary}")
+
+
+def _without(report: Report, names: Sequence[str]) -> Report:
+    def counts(finding: Finding) -> bool:
+        label = finding.subject
+        return not {label, label.split("_ses-")[0], finding.file} & set(names)
+
+    return replace(report, findings=tuple(f for f in report.findings if counts(f)))
 
 
 def print_errors(report: Report) -> None:

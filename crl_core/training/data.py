@@ -1,75 +1,261 @@
-"""From files to samplers, split by subject."""
+"""From files to samplers, shared out by person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from crl_core.errors import InputError
-from crl_core.io.bids import find_subjects
+from crl_core.errors import CRLError, InputError
+from crl_core.io.bids import SubjectFiles, find_subjects
 from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Subject
+from crl_core.sequence import PAPER_SEQUENCES
 from crl_core.training.anatomy import load_anatomy
+from crl_core.training.batch import Batch, Sampler, WholeSlice
 from crl_core.training.config import TrainingConfig
-from crl_core.training.sampling import (
-    DigitalSampler,
-    Sampler,
-    SubjectSampler,
-)
+from crl_core.training.data_config import DataConfig, person_of
+from crl_core.training.digital import DigitalSampler
+from crl_core.training.files import SubjectSampler
+from crl_core.trust import TrainingCoverage
 
 T = TypeVar("T")
 
 
-def open_digital(paths: Sequence[Path], config: TrainingConfig) -> tuple[Sampler, Sampler | None]:
-    """Open label maps to simulate fresh subjects from.
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and is judged on.
 
-    The last tenth of the maps, at least one, is for validation only; with a single map there is
-    no validation.
+    Parameters
+    ----------
+    train
+        Where batches come from.
+    validate
+        Draws on other people; None where there is only one.
+    people
+        How many are trained on, validated on and left for testing.
+    notes
+        What was left out and why, a line each.
     """
-    train, held = _split(list(paths), keep_order=True, seed=config.seed)
-    sampler = DigitalSampler([load_anatomy(p) for p in train], config)
-    if not held:
-        return sampler, None
-    return sampler, DigitalSampler([load_anatomy(p) for p in held], config, split=1)
+
+    train: Sampler
+    validate: Sampler | None
+    people: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def open_subjects(roots: Sequence[Path], config: TrainingConfig) -> tuple[Sampler, Sampler | None]:
-    """Open the subjects of BIDS datasets that have at least two scans with known parameters.
-
-    A tenth of the subjects, at least one, is for validation only; with a single subject there
-    is no validation.
+def open_data(data: DataConfig, config: TrainingConfig) -> TrainingData:
+    """Open what a run learns from.
 
     Raises
     ------
     InputError
-        When no subject can be used.
+        When nothing in it can be used.
     """
-    subjects = [s for root in roots for s in _usable(root)]
-    if not subjects:
+    if not data.datasets:
+        raise InputError("no dataset is named", remedy="Name the folder that holds sub-01 to ...")
+    if data.digital:
+        return _digital(data, config)
+    return _subjects(data, config)
+
+
+# digital subjects -------------------------------------------------------------------------------
+
+
+def _digital(data: DataConfig, config: TrainingConfig) -> TrainingData:
+    """Open label maps; the last tenth of them, at least one of two, is for validation only."""
+    trained = tuple(n for n in config.sequences if not data.held(PAPER_SEQUENCES[n]))
+    if len(trained) < 2:
+        raise InputError("fewer than two sequences are left to train on")
+    config = replace(config, sequences=trained)
+    train, held = _split([Path(d) for d in data.datasets])
+    sampler = DigitalSampler([load_anatomy(p) for p in train], config)
+    validate = DigitalSampler([load_anatomy(p) for p in held], config, split=1) if held else None
+    people = {"train": len(train), "validate": len(held), "test": 0}
+    return TrainingData(sampler, validate, people)
+
+
+# subjects from files ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Visit:
+    person: str
+    subject: Subject
+
+
+def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
+    visits, notes = _readable(data)
+    people = list(dict.fromkeys(v.person for v in visits))
+    _check_names(data, people)
+    test = set(data.test)
+    others = [p for p in people if p not in test]
+    if data.validate is None:
+        order = np.random.default_rng([config.seed, 23]).permutation(len(others))
+        _, held = _split([others[int(i)] for i in order])
+    else:
+        held = list(data.validate)
+    train = [v.subject for v in visits if v.person in others and v.person not in held]
+    validate = [v.subject for v in visits if v.person in held]
+    if not train:
         raise InputError(
-            "no subject has two scans with known TR, TE and TI",
-            path=roots[0] if roots else None,
-            remedy="Add the parameters to the sidecars",
+            "nobody is left to train on",
+            path=data.datasets[0],
+            remedy="Add subjects with two scans of known TR, TE and TI, or validate on fewer",
         )
-    train, held = _split(subjects, keep_order=False, seed=config.seed)
-    sampler = SubjectSampler(train, config)
-    return sampler, SubjectSampler(held, config, split=1) if held else None
+    trainable, left = _with_two_left(train, data)
+    notes += left
+    sampler: Sampler = SubjectSampler(trainable, config, data=data)
+    if config.rehearse > 0:
+        sampler = Rehearsing(sampler, _shipped_anatomy(config), config)
+    return TrainingData(
+        sampler,
+        SubjectSampler(validate, config, split=1, data=data) if validate else None,
+        {
+            "train": len(others) - len(set(held) & set(others)),
+            "validate": len(set(held) & set(people)),
+            "test": len(test & set(people)),
+        },
+        tuple(notes),
+    )
 
 
-def _usable(root: Path) -> list[Subject]:
-    loaded = (usable_subject(files)[0] for files in find_subjects(root))
-    return [subject for subject in loaded if len(subject.scans) >= 2]
+def _readable(data: DataConfig) -> tuple[list[_Visit], list[str]]:
+    """Read every visit that is not left out; what is damaged is noted and left out too."""
+    visits: list[_Visit] = []
+    notes: list[str] = []
+    for number, root in enumerate(data.datasets):
+        # Two datasets may both have a sub-01, and these are two people.
+        prefix = f"{number + 1}/" if len(data.datasets) > 1 else ""
+        for files in find_subjects(root):
+            wanted = _wanted(files, Path(root), data.leave_out)
+            if not wanted.images:
+                continue
+            try:
+                subject, _ = usable_subject(wanted)
+            except CRLError as refusal:
+                notes.append(f"{files.label} is left out: {_without_path(refusal)}")
+                continue
+            if len(subject.scans) >= 2:
+                visits.append(_Visit(prefix + person_of(files.label), subject))
+            else:
+                notes.append(f"{files.label} is left out: fewer than two scans can be used.")
+    if not visits:
+        raise InputError(
+            notes[0].rstrip(".") if len(notes) == 1 else "no subject has two scans with known"
+            " TR, TE and TI",
+            path=data.datasets[0],
+            remedy="Look at it with crl check",
+        )
+    return visits, notes
 
 
-def _split(items: list[T], *, keep_order: bool, seed: int) -> tuple[list[T], list[T]]:
-    """Hold back a tenth, at least one of two or more."""
+def _without_path(refusal: CRLError) -> str:
+    """Return what is wrong with a file by its name alone; folders may name a person."""
+    where = f"{refusal.path.name}: " if refusal.path is not None else ""
+    return f"{where}{refusal.problem.rstrip('.')}."
+
+
+def _wanted(files: SubjectFiles, root: Path, leave_out: Sequence[str]) -> SubjectFiles:
+    if files.label in leave_out or person_of(files.label) in leave_out:
+        return SubjectFiles(files.label, ())
+    kept = [p for p in files.images if p.relative_to(root).as_posix() not in leave_out]
+    return SubjectFiles(files.label, tuple(kept))
+
+
+def _check_names(data: DataConfig, people: Sequence[str]) -> None:
+    for name in (*(data.validate or ()), *data.test):
+        if name not in people:
+            raise InputError(
+                f"there is no usable person '{name}'",
+                path=data.datasets[0],
+                remedy=f"There are {', '.join(people[:12])}" + (" and more" * (len(people) > 12)),
+            )
+
+
+def _with_two_left(
+    subjects: Sequence[Subject], data: DataConfig
+) -> tuple[list[Subject], list[str]]:
+    """Leave out who has fewer than two scans once settings are held back."""
+    kept, notes = [], []
+    for subject in subjects:
+        count = sum(s.parameters is not None and not data.held(s.parameters) for s in subject.scans)
+        if count >= 2:
+            kept.append(subject)
+        else:
+            notes.append(f"{subject.name} is left out: fewer than two settings are trained on.")
+    if not kept:
+        raise InputError(
+            "too many settings are held back: nobody has two left to train on",
+            remedy="Hold back fewer",
+        )
+    return kept, notes
+
+
+def _split(items: list[T]) -> tuple[list[T], list[T]]:
+    """Hold back the last tenth, at least one of two or more."""
     if len(items) < 2:
         return items, []
-    order = list(range(len(items)))
-    if not keep_order:
-        order = [int(i) for i in np.random.default_rng([seed, 23]).permutation(len(items))]
     held = max(1, round(0.1 * len(items)))
-    return [items[i] for i in order[:-held]], [items[i] for i in order[-held:]]
+    return items[:-held], items[-held:]
+
+
+# rehearsal --------------------------------------------------------------------------------------
+
+
+class Rehearsing:
+    """Batches of one sampler with some of another between them.
+
+    A network that is fine-tuned on three settings alone forgets the rest of the parameter space,
+    and the sliders go wrong between them.
+
+    Parameters
+    ----------
+    main, other
+        What is learnt, and what must not be forgotten.
+    config
+        The run's settings; `rehearse` is the share of steps taken from `other`.
+    """
+
+    def __init__(self, main: Sampler, other: Sampler, config: TrainingConfig) -> None:
+        self.main, self.other, self.config = main, other, config
+        self.voxel_mm = main.voxel_mm
+
+    def batch(self, step: int, progress: float, rows: range | None = None) -> Batch:
+        """Return the batch of a step, of one sampler or the other."""
+        rng = np.random.default_rng([self.config.seed, 31, step])
+        chosen = self.other if rng.random() < self.config.rehearse else self.main
+        return chosen.batch(step, progress, rows)
+
+    def slices(self, count: int) -> list[WholeSlice]:
+        """Return slices of the data that are learnt."""
+        return self.main.slices(count)
+
+    def describe(self) -> str:
+        """Say what the data are."""
+        share = round(100 * self.config.rehearse)
+        return f"{self.main.describe()}, and {self.other.describe()} in {share} % of the steps"
+
+    def coverage(self) -> TrainingCoverage:
+        """Return both parts together."""
+        return merged(self.main.coverage(), self.other.coverage())
+
+
+def merged(a: TrainingCoverage, b: TrainingCoverage) -> TrainingCoverage:
+    """Return where either of two parts of the parameter space is."""
+    points = tuple(dict.fromkeys((*a.points, *b.points)))
+    held = tuple(p for p in dict.fromkeys((*a.held_out, *b.held_out)) if p not in points)
+    both = f"{a.data} and {b.data}" if a.data and b.data and a.data != b.data else a.data or b.data
+    return replace(
+        a, points=points[:64], held_out=held[:64], box=a.box or b.box, data=both
+    )
+
+
+def _shipped_anatomy(config: TrainingConfig) -> Sampler:
+    from crl_core.demo import label_map
+
+    # Towards the settings to be learnt the network need not go wide of published tissue.
+    return DigitalSampler([load_anatomy(label_map())], replace(config, ramp=0.0), split=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +56,9 @@ class DataConfig:
         except (ParameterError, TypeError) as error:
             raise InputError(f"a setting to hold back is none ({error})") from None
 
-    def held(self, parameters: SequenceParameters | Sequence[float]) -> bool:
+    def held(self, parameters: SequenceParameters) -> bool:
         """Return whether a setting is held back."""
-        p = (
-            parameters
-            if isinstance(parameters, SequenceParameters)
-            else SequenceParameters(*(float(v) for v in parameters))
-        )
-        return any(distance(p, SequenceParameters(*t)) < SAME for t in self.hold_back)
+        return any(distance(parameters, SequenceParameters(*t)) < SAME for t in self.hold_back)
 
     def to_json(self) -> str:
         """Return the value as indented JSON."""

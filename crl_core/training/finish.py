@@ -1,62 +1,108 @@
-"""From a run to a checkpoint that can be shared."""
+"""The card of a network from a run, and from the best network to one that can be shared."""
 
 from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from crl_core.card import Card
-from crl_core.checkpoint import save_checkpoint
+from crl_core.checkpoint import load_checkpoint, save_checkpoint
+from crl_core.errors import CRLError
 from crl_core.models import CRL, preset_config
 from crl_core.training.config import TrainingConfig
-from crl_core.trust import TrainingCoverage
+from crl_core.training.data import TrainingData, merged
+from crl_core.training.folder import BEST, MODEL, RunFolder
 
-CHECKPOINT = "model.safetensors"
 
+@dataclass(frozen=True)
+class CardMaker:
+    """Writes the cards of a run's networks.
 
-def write_checkpoint(
-    model: CRL,
-    config: TrainingConfig,
-    folder: Path,
-    *,
-    data: str,
-    coverage: TrainingCoverage,
-    voxel_mm: float | None,
-    step: int,
-    seconds: float,
-    metrics: dict[str, Any],
-) -> Path:
-    """Write ``model.safetensors`` and its card into the run folder; returns its path."""
-    settings = asdict(config)
-    settings["source_share"] = list(config.source_share)
-    settings["sequences"] = list(config.sequences)
-    card = Card(
-        name=config.preset,
-        preset=config.preset,
-        architecture={**preset_config(config.preset), **config.architecture},
-        intensity_rule=model.intensity_rule,
-        in_plane_mm=voxel_mm if model.intensity_rule == "robust" else None,
-        coverage=coverage,
-        training={
-            "data": data,
+    Parameters
+    ----------
+    config
+        The run's settings.
+    data
+        What it learns from.
+    start
+        Card of the network the run went on from.
+    """
+
+    config: TrainingConfig
+    data: TrainingData
+    start: Card | None = None
+
+    def card(self, model: CRL, step: int, seconds: float, metrics: dict[str, Any]) -> Card:
+        """Return the card of the network of a step.
+
+        Paths are left out: a card travels with the network, and folders may name a person.
+        """
+        config, train = self.config, self.data.train
+        settings = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(config).items()}
+        training: dict[str, Any] = {
+            "data": train.describe(),
+            "people": dict(self.data.people),
             "steps": step,
             "hours": round(seconds / 3600, 2),
-            "hardware": _hardware(),
+            "hardware": hardware(),
             "settings": settings,
-        },
-        metrics=metrics,
+        }
+        coverage = train.coverage()
+        if self.start is not None:
+            training["went on from"] = {
+                "name": self.start.name,
+                "sha256": self.start.sha256,
+                "training": self.start.training,
+            }
+            if config.rehearse > 0:
+                coverage = merged(self.start.coverage, coverage)
+        return Card(
+            name=config.preset if self.start is None else f"{config.preset}, fine-tuned",
+            preset=config.preset,
+            architecture={**preset_config(config.preset), **config.architecture},
+            intensity_rule=model.intensity_rule,
+            in_plane_mm=train.voxel_mm if model.intensity_rule == "robust" else None,
+            coverage=coverage,
+            training=training,
+            metrics=metrics,
+        )
+
+
+def write_model(folder: RunFolder, early: bool) -> Path:
+    """Make the best network of a run its finished one; returns the file.
+
+    Parameters
+    ----------
+    folder
+        The run; it must hold a best network.
+    early
+        Whether the run was ended before its time, which the card says.
+    """
+    best = load_checkpoint(folder / BEST)
+    training = {**best.card.training, "finished early": True} if early else best.card.training
+    save_checkpoint(
+        folder / MODEL, best.model, replace(best.card, training=training), overwrite=True
     )
-    path = folder / CHECKPOINT
-    save_checkpoint(path, model, card, overwrite=True)
-    return path
+    return folder / MODEL
 
 
-def _hardware() -> str:
+def step_of_best(folder: RunFolder) -> int | None:
+    """Return the step of the best network on disk; None where there is none that can be read."""
+    from crl_core.checkpoint import read_card
+
+    try:
+        return int(read_card(folder / BEST).training["steps"])
+    except (CRLError, KeyError, TypeError, ValueError):
+        return None
+
+
+def hardware() -> str:
+    """Return what computes here, in words."""
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name(0))
     return f"{platform.machine()} CPU, {os.cpu_count()} cores, torch {torch.__version__}"

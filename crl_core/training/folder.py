@@ -68,7 +68,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError("is a file, not a folder", path=self.path, remedy="Name a new folder")
-        if self.path.exists() and any(self.path.iterdir()):
+        if self.path.exists() and not all(_leftover(p) for p in self.path.iterdir()):
             raise OutputError(
                 "the folder is not empty",
                 path=self.path,
@@ -100,7 +100,8 @@ class RunFolder:
             When another process runs it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self / _LOCK, timeout=0)
+        # Others take the lock for an instant to see whether anybody holds it.
+        lock = FileLock(self / _LOCK, timeout=1.0)
         try:
             lock.acquire()
         except Timeout:
@@ -261,6 +262,11 @@ class Log:
         self._at += end
         lines = data[:end].decode("utf-8", "replace").splitlines()
         return [found for line in lines if (found := from_line(line)) is not None]
+
+
+def _leftover(path: Path) -> bool:
+    """Return whether a run that was killed before it began left this behind."""
+    return path.name in (_LOCK, DATA, ENVIRONMENT) or path.name.startswith(TEMPORARY)
 
 
 def is_run(path: str | Path) -> bool:

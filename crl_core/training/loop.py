@@ -1,322 +1,462 @@
 """The training loop: a generator of events, the same for the command line and the window.
 
 Whoever iterates decides: not asking for the next event pauses the run, closing the generator
-stops it with its state on disk.
+stops it with its state on disk. A run also does what is left for it in its folder: pause,
+continue, stop, and finish now (`crl_core.training.folder.RunFolder.send`).
+
+Nothing is lost: the state is on disk before the first step, then every half minute, and a run that
+was killed goes on from there and ends bit for bit where it would have ended (on one device, with a
+budget in steps).
 """
 
 from __future__ import annotations
 
-import math
+import json
+import os
+import platform
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from lightning_fabric import Fabric
 
-from crl_core.errors import InputError, OutputError
+from crl_core import __version__
+from crl_core.card import NOTE
+from crl_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from crl_core.errors import CRLError, InputError, OutputError
 from crl_core.io.atomic import atomic_path
-from crl_core.models import CRL, build_model
+from crl_core.training import events
+from crl_core.training.batches import batches
 from crl_core.training.config import TrainingConfig
-from crl_core.training.events import Event, Finished, Saved, Skipped, Started, Stepped, Validated
-from crl_core.training.finish import write_checkpoint
-from crl_core.training.objective import TensorBatch, loss_of_step
-from crl_core.training.sampling import Batch, Sampler
-from crl_core.training.validation import validate
+from crl_core.training.data import TrainingData
+from crl_core.training.data_config import DataConfig
+from crl_core.training.events import Event
+from crl_core.training.finish import CardMaker, hardware, step_of_best, write_model
+from crl_core.training.folder import (
+    BEST,
+    CONFIG,
+    DATA,
+    ENVIRONMENT,
+    PREVIEWS,
+    STATE,
+    Command,
+    RunFolder,
+)
+from crl_core.training.log import Recorder
+from crl_core.training.meter import Meter
+from crl_core.training.run import Run, make_fabric
+from crl_core.training.validation import Judge, names_of_held, seen_score
 
-STATE = "state.pt"
-CONFIG = "config.json"
+SHARE_FOR_SAVING = 0.03
+"""At most this share of the time goes into saving; a slow disk is asked less often."""
 
+HOPELESS = 20
+"""After so many steps in a row without a number a run gives up."""
 
-class Run:
-    """A network in training with everything needed to go on from where it stopped.
-
-    Parameters
-    ----------
-    config
-        The settings.
-    folder
-        Where state and checkpoint go.
-    device
-        Where to compute.
-    """
-
-    def __init__(self, config: TrainingConfig, folder: Path, device: torch.device) -> None:
-        self.config, self.folder, self.device = config, folder, device
-        torch.manual_seed(config.seed)
-        self.model: CRL = build_model(config.preset, **config.architecture).to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
-        self.step = 0
-        self.seconds = 0.0
-        self.skipped_in_a_row = 0
-
-    def begin_from(self, start: CRL) -> None:
-        """Take over the weights of a trained network.
-
-        Raises
-        ------
-        InputError
-            When it has another architecture than the run's settings ask for.
-        """
-        own = self.model.state_dict()
-        given = start.state_dict()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
-            raise InputError(
-                f"the network to start from is no {self.config.preset} of the sizes asked for",
-                remedy="Name the preset it was trained with",
-            )
-        self.model.load_state_dict(given)
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-
-    @property
-    def progress(self) -> float:
-        """How much of the run is done, 0 to 1: by time where a budget was named, else by steps."""
-        by_steps = self.step / self.config.steps
-        if self.config.minutes is None:
-            return min(1.0, by_steps)
-        return min(1.0, max(by_steps, self.seconds / (60.0 * self.config.minutes)))
-
-    def learning_rate(self) -> float:
-        """Warm-up, then half a cosine down to a hundredth of the peak."""
-        c = self.config
-        warm = min(1.0, (self.step + 1) / max(1, c.warmup))
-        cosine = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.progress))
-        return c.learning_rate * warm * cosine
-
-    def advance(self, batch: Batch) -> tuple[float, dict[str, float], bool]:
-        """Do one optimiser step; returns loss, its parts, and whether the step counted."""
-        rate = self.learning_rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        tensors = TensorBatch.of(batch, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            loss, parts = loss_of_step(self.model, tensors, self.step, self.config)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        usable = bool(torch.isfinite(loss)) and bool(torch.isfinite(norm))
-        if usable:
-            self.optimiser.step()
-            self._update_average()
-        self.step += 1
-        return float(loss.detach()), {k: float(v.detach()) for k, v in parts.items()}, usable
-
-    def _update_average(self) -> None:
-        # A short memory at the start, so that the average does not drag the first weights along.
-        decay = min(self.config.average, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1.0 - decay)
-                else:
-                    self.average[name].copy_(value)
-
-    def averaged_model(self) -> CRL:
-        """Return a copy of the network with the averaged weights, ready to use."""
-        model = build_model(self.config.preset, **self.config.architecture)
-        model.load_state_dict({k: v.cpu() for k, v in self.average.items()})
-        return model.eval()
-
-    def save(self) -> Path:
-        """Write the state under a temporary name, flush it, and put it in place."""
-        path = self.folder / STATE
-        state: dict[str, Any] = {
-            "model": self.model.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        with atomic_path(path, overwrite=True) as temporary:
-            torch.save(state, temporary)
-        return path
-
-    def load(self) -> None:
-        """Go on from the saved state; only tensors and plain values are read from the file."""
-        path = self.folder / STATE
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.average = {k: v.to(self.device) for k, v in state["average"].items()}
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        except FileNotFoundError:
-            raise InputError(
-                "the run holds no saved state", path=path, remedy="Start it without --resume"
-            ) from None
-        except (KeyError, ValueError, RuntimeError, OSError, EOFError, UnpicklingError) as error:
-            raise InputError(f"the saved state cannot be used ({error})", path=path) from None
+FIRST_PREVIEW = 25
+POLL_S = 0.1
 
 
-def prepare_folder(folder: Path, config: TrainingConfig, *, resume: bool) -> TrainingConfig:
-    """Make or check the run folder; returns the settings that hold.
-
-    Raises
-    ------
-    OutputError
-        When the folder already holds a run and `resume` is False: nothing is overwritten.
-    InputError
-        When `resume` is True and there is nothing to go on with.
-    """
-    path = folder / CONFIG
-    if resume:
-        return TrainingConfig.load(path)
-    if folder.exists() and any(folder.iterdir()):
-        raise OutputError(
-            "the folder is not empty",
-            path=folder,
-            remedy="Name a new folder, or give --resume to go on with the run in it",
-        )
-    with atomic_path(path) as temporary:
-        temporary.write_text(config.to_json(), encoding="utf-8")
-    return config
-
-
-def train(
-    config: TrainingConfig,
-    sampler: Sampler,
-    validation: Sampler | None,
-    folder: Path,
-    *,
-    resume: bool = False,
-    start: CRL | None = None,
-    device: str = "cpu",
-    workers: int = 1,
-) -> Generator[Event, None, None]:
-    """Train and yield what happens.
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, on what and where.
 
     Parameters
     ----------
     config
-        The settings; with `resume` those of the folder hold instead.
-    sampler, validation
-        Where batches come from; validation must draw on other subjects.
+        The settings; a resumed run has those of its folder.
+    data
+        The opened data.
     folder
         The run's folder; made when missing.
-    resume
-        Go on from the folder's state.
+    source
+        Where the data came from, kept with the run so that it can be resumed.
     start
-        A trained network of the same architecture to go on from with a fresh schedule; not
-        together with `resume`.
+        A trained network of the same architecture to go on from with a fresh schedule.
     device
         A torch device name.
     workers
         Processes that prepare batches ahead; 0 prepares them in this one.
+    """
+
+    config: TrainingConfig
+    data: TrainingData
+    folder: Path
+    source: DataConfig = DataConfig()  # noqa: RUF009  (frozen)
+    start: Checkpoint | None = None
+    device: str = "cpu"
+    workers: int = 1
+
+
+def prepare_folder(job: Job) -> None:
+    """Make the folder of a new run; the settings come last and mark it as one.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds anything: nothing is overwritten.
+    """
+    folder = RunFolder(job.folder)
+    folder.check_free()
+    texts = {DATA: job.source.to_json(), ENVIRONMENT: json.dumps(_environment(), indent=2)}
+    for name, text in {**texts, CONFIG: job.config.to_json()}.items():
+        with atomic_path(folder / name, overwrite=True) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
+    """Train and yield what happens; everything is also written into the run's log.
+
+    Parameters
+    ----------
+    job
+        What to train.
+    resume
+        Go on from the folder's state; a run that was killed before its first state begins anew.
 
     Yields
     ------
     event
         See `crl_core.training.events`. When the generator is closed early the state is saved.
+
+    Raises
+    ------
+    OutputError
+        When the folder is not empty and `resume` is False, or belongs to another process.
+    InputError
+        When there is nothing to resume, or the loss stays without a number.
     """
-    config = prepare_folder(folder, config, resume=resume)
-    run = Run(config, folder, torch.device(device))
+    folder = RunFolder(job.folder)
     if resume:
-        run.load()
-    elif start is not None:
-        run.begin_from(start)
-    yield Started(run.step, sampler.describe(), run.model.n_parameters)
-    saved_at = time.monotonic()
-    batches = _batches(sampler, run, workers)
-    try:
-        while run.progress < 1.0:
-            began = time.monotonic()
-            batch = next(batches)
-            loss, parts, counted = run.advance(batch)
-            run.seconds += time.monotonic() - began
-            yield _step_event(run, loss, parts, counted)
-            if validation is not None and run.step % config.validate_steps == 0:
-                yield Validated(run.step, validate(run.averaged_model(), validation, config))
-            if time.monotonic() - saved_at > config.save_seconds:
-                yield Saved(run.step, run.save())
-                saved_at = time.monotonic()
-    finally:
-        batches.close()
-        run.save()
-    model = run.averaged_model()
-    metrics: dict[str, float] = {}
-    if validation is not None:
-        metrics = validate(model, validation, config)
-        yield Validated(run.step, metrics)
-    path = write_checkpoint(
-        model,
-        config,
-        folder,
-        data=sampler.describe(),
-        coverage=sampler.coverage(),
-        voxel_mm=sampler.voxel_mm,
-        step=run.step,
-        seconds=run.seconds,
-        metrics={"validation PSNR, dB": metrics},
-    )
-    yield Finished(run.step, path)
+        folder.check_run()
+        job = replace(job, config=TrainingConfig.load(folder / CONFIG))
+    fabric = make_fabric(job.device, job.config.precision, job.config.preset)
+    fabric.launch()
+    if not fabric.is_global_zero:
+        yield from _Loop(job, _begun(job, folder, fabric), None).events(resume)
+        return
+    if not resume:
+        folder.check_free()
+    run = _begun(job, folder, fabric)
+    with folder.owned():
+        folder.tidy()
+        if not resume:
+            prepare_folder(job)
+        _same_threads(folder, job.device)
+        recorder = Recorder(folder)
+        yield from recorder.recorded(_Loop(job, run, recorder).events(resume), lambda: run.step)
 
 
-def _step_event(run: Run, loss: float, parts: dict[str, float], counted: bool) -> Event:
-    if not counted:
-        run.skipped_in_a_row += 1
-        if run.skipped_in_a_row >= 20:
-            raise InputError(
-                "the loss was not a number for 20 steps in a row",
-                path=run.folder,
-                remedy="Resume with a lower learning rate",
-            )
-        return Skipped(run.step, "One batch skipped: loss was not a number. Learning rate kept.")
-    run.skipped_in_a_row = 0
-    return Stepped(run.step, run.progress, loss, parts, run.learning_rate(), run.seconds)
+def _begun(job: Job, folder: RunFolder, fabric: Fabric) -> Run:
+    """Return a run at its first step; what cannot start is refused before anything is written."""
+    run = Run(job.config, folder, fabric)
+    run.rows()
+    if job.start is not None:
+        run.begin_from(job.start.model)
+    return run
 
 
-def _batches(sampler: Sampler, run: Run, workers: int) -> Generator[Batch, None, None]:
-    """Yield the batch of every step to come, prepared ahead by other processes if there are any."""
-    if workers == 0:
-        while True:
-            yield sampler.batch(run.step, run.progress)
-    config = run.config
-    # Ramps follow steps where the budget is in steps; with a budget of time a worker cannot know
-    # the progress at a later step, so the pace so far is used.
-    dataset = _StepDataset(sampler, config)
-    loader: Any = torch.utils.data.DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=_StepOrder(run),
-        num_workers=workers,
-        prefetch_factor=4,
-        persistent_workers=False,
-    )
-    iterator: Iterator[tuple[Tensor, ...]] = iter(loader)
-    try:
-        for parts in iterator:
-            yield Batch(*(p.numpy() for p in parts))
-    finally:
-        del iterator, loader
+class _Loop:
+    """One sitting of a run."""
 
+    def __init__(self, job: Job, run: Run, recorder: Recorder | None) -> None:
+        self.job, self.run, self.recorder = job, run, recorder
+        self.config, self.folder = job.config, run.folder
+        unseen = job.data.validate
+        self.judge = Judge(unseen or job.data.train, unseen=unseen is not None)
+        self.cards = CardMaker(job.config, job.data, None if job.start is None else job.start.card)
+        self.metrics: dict[str, Any] = {}
+        self.meter = Meter(fabric_type(run))
+        self.saved_at = time.monotonic()
+        self.interval = self.config.save_seconds
+        self.ending: Command | None = None
 
-class _StepOrder(torch.utils.data.Sampler[tuple[int, float]]):
-    """Counts steps on from the run's, each with the progress expected at it."""
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self.run.fabric.is_global_zero)
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def events(self, resume: bool) -> Generator[Event, None, None]:
+        """Run from here to the end."""
+        run = self.run
+        if resume and (self.folder / STATE).exists():
+            run.load()
+        yield from self._begin()
+        source = batches(self.job.data.train, run, self.job.workers)
+        try:
+            while run.progress < 1.0 and self.ending is None:
+                yield from self._step(source)
+                yield from self._obey()
+        except BaseException:
+            self._save_in_the_end()
+            raise
+        finally:
+            source.close()
+        if self.ending == "stop":
+            yield from self._saved(must=True)
+            yield events.Stopped(run.step)
+            return
+        yield from self._finish()
 
-    def __iter__(self) -> Iterator[tuple[int, float]]:
-        step = self.run.step
-        while True:
-            yield step, self.run.progress
-            step += 1
+    def _begin(self) -> Iterator[Event]:
+        run, job = self.run, self.job
+        whom = {True: "people never trained on", False: "nobody: there is one person only"}
+        yield events.Started(
+            step=run.step,
+            data=job.data.train.describe(),
+            n_parameters=run.model.n_parameters,
+            total=run.total,
+            seconds=run.seconds,
+            device=hardware() if run.fabric.device.type != "mps" else "Apple GPU",
+            precision=job.config.precision,
+            validated_on=whom[self.judge.unseen],
+            held_back=names_of_held(job.data.train),
+        )
+        for note in job.data.notes:
+            yield events.Noted(run.step, note)
+        if run.step == 0:
+            yield from self._saved()
+            yield from self._preview()
 
+    # one step ----------------------------------------------------------------------------------
 
-class _StepDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
-    def __init__(self, sampler: Sampler, config: TrainingConfig) -> None:
-        self.sampler, self.config = sampler, config
+    def _step(self, source: Iterator[Any]) -> Iterator[Event]:
+        run = self.run
+        began = time.monotonic()
+        batch = next(source)
+        loss, parts, counted = run.advance(batch)
+        self.meter.step(run.pairs(batch.images.shape[1]), time.monotonic() - began)
+        self._use(began)
+        while run.notes:
+            yield events.Noted(run.step, run.notes.pop(0))
+        yield self._told(loss, parts, counted)
+        if run.step % self.config.validate_steps == 0 and run.progress < 1.0:
+            yield from self._validated()
+        elif run.step in self._early():
+            yield from self._preview()
+        if time.monotonic() - self.saved_at >= self.interval:
+            yield from self._saved()
 
-    def __getitem__(self, key: tuple[int, float]) -> tuple[Tensor, ...]:
-        torch.set_num_threads(1)
-        step, progress = key
+    def _told(self, loss: float, parts: dict[str, float], counted: bool) -> Event:
+        run = self.run
+        if not counted:
+            run.skipped_in_a_row += 1
+            if run.skipped_in_a_row >= HOPELESS:
+                raise InputError(
+                    f"the loss was not a number for {HOPELESS} steps in a row",
+                    path=self.folder.path,
+                    remedy="Start again with a lower learning rate",
+                )
+            text = "One batch skipped: loss was not a number. Learning rate kept."
+            return events.Skipped(run.step, text)
+        run.skipped_in_a_row = 0
+        return events.Stepped(
+            step=run.step,
+            progress=run.progress,
+            loss=loss,
+            parts=parts,
+            learning_rate=run.learning_rate(),
+            seconds=run.seconds,
+            pairs_per_second=self.meter.pairs_per_second(),
+            remaining=self._remaining(),
+            memory_mb=self.meter.memory_mb(),
+            busy_percent=self.meter.busy_percent(),
+        )
+
+    def _remaining(self) -> float:
+        run = self.run
+        by_steps = (self.config.steps - run.step) * self.meter.seconds_per_step()
         if self.config.minutes is None:
-            progress = step / self.config.steps
-        batch = self.sampler.batch(step, progress)
-        parts = (batch.images, batch.scales, batch.parameters, batch.mask)
-        return tuple(torch.from_numpy(p) for p in parts)
+            return by_steps
+        return max(0.0, min(by_steps, 60.0 * self.config.minutes - run.seconds))
+
+    def _early(self) -> set[int]:
+        """Return the steps of the first pictures, which change the most."""
+        return {FIRST_PREVIEW * 2**k for k in range(6)} - {self.config.validate_steps}
+
+    def _use(self, began: float) -> None:
+        """Count time; all processes must agree on it, because it may drive the schedule."""
+        used = time.monotonic() - began
+        if self.run.fabric.world_size > 1:
+            used = float(self.run.fabric.broadcast(used))
+        self.run.seconds += used
+
+    # judging and saving ------------------------------------------------------------------------
+
+    def _preview(self, model: Any = None) -> Iterator[Event]:
+        if not self.first:
+            return
+        began = time.monotonic()
+        try:
+            if not (self.folder / PREVIEWS / "fixed.npz").exists():
+                self.judge.write_fixed(self.folder / PREVIEWS / "fixed.npz")
+            self.judge.write_preview(
+                model or self.run.averaged_model(), self.folder.preview_path(self.run.step)
+            )
+        except OutputError as refusal:
+            yield events.Noted(self.run.step, f"No preview of this step: {refusal}")
+        else:
+            yield events.Previewed(self.run.step)
+        self.run.seconds += time.monotonic() - began
+
+    def _validated(self) -> Iterator[Event]:
+        run = self.run
+        began = time.monotonic()
+        if self.first:
+            model = run.averaged_model()
+            yield from self._preview(model)
+            if self.judge.unseen:
+                psnr, ssim = self.judge.scores(model)
+                self.metrics = {"validation PSNR, dB": psnr, "validation SSIM": ssim}
+                yield events.Validated(run.step, psnr, ssim)
+                score = seen_score(psnr)
+                if score is not None and (run.best_score is None or score > run.best_score):
+                    yield from self._improved(model, score)
+        if run.fabric.world_size > 1:
+            run.fabric.barrier()
+        self._use(began)
+
+    def _improved(self, model: Any, score: float) -> Iterator[Event]:
+        run = self.run
+        try:
+            self._write_best(model)
+        except OutputError as refusal:
+            yield events.Noted(run.step, f"The best network so far is not on disk: {refusal}")
+            return
+        run.best_score, run.best_step = score, run.step
+        yield events.Improved(run.step, score)
+
+    def _write_best(self, model: Any) -> None:
+        card = self.cards.card(model, self.run.step, self.run.seconds, self.metrics)
+        save_checkpoint(self.folder / BEST, model, card, overwrite=True)
+
+    def _saved(self, must: bool = False) -> Iterator[Event]:
+        """Save the state. A refusal of the disk is told, and tried again, unless it `must` be."""
+        if not self.first:
+            return
+        began = time.monotonic()
+        try:
+            self._save()
+        except OutputError as refusal:
+            if must:
+                raise
+            self.saved_at = time.monotonic()
+            text = f"State not saved: {refusal.problem}. It is tried again in "
+            yield events.Noted(self.run.step, f"{text}{self.interval:.0f} s.")
+            return
+        cost = time.monotonic() - began
+        self.saved_at = time.monotonic()
+        self.interval = max(self.config.save_seconds, cost / SHARE_FOR_SAVING)
+        self.run.seconds += cost
+        yield events.Saved(self.run.step, self.folder / STATE, round(cost, 3))
+
+    def _save(self) -> None:
+        run = self.run
+        run.save(self.cards.card(run.model, run.step, run.seconds, self.metrics))
+
+    def _save_in_the_end(self) -> None:
+        """Save what there is before the run goes down; the first failure is the one to report."""
+        if self.first:
+            with suppress(CRLError, OSError, RuntimeError):
+                self._save()
+
+    # commands ----------------------------------------------------------------------------------
+
+    def _obey(self) -> Iterator[Event]:
+        command = self._command()
+        if command == "pause":
+            yield from self._saved()
+            yield events.Paused(self.run.step)
+            while command not in ("continue", "stop", "finish"):
+                time.sleep(POLL_S)
+                command = self._command()
+            self.saved_at = time.monotonic()
+            yield events.Continued(self.run.step)
+        if command in ("stop", "finish"):
+            self.ending = command
+
+    def _command(self) -> Command | None:
+        command = self.folder.take_command() if self.first else None
+        if self.run.fabric.world_size > 1:
+            command = self.run.fabric.broadcast(command)
+        return command
+
+    # the end -----------------------------------------------------------------------------------
+
+    def _finish(self) -> Iterator[Event]:
+        """Judge the last weights too, and make the best ones the finished network."""
+        run = self.run
+        yield from self._validated()
+        if not self.first:
+            return
+        if not self.judge.unseen or step_of_best(self.folder) is None:
+            # Nobody to judge on: the last weights are what there is.
+            self._write_best(run.averaged_model())
+            run.best_step = run.step
+        early = run.progress < 1.0
+        path = write_model(self.folder, early)
+        yield from self._saved()
+        yield events.Finished(run.step, path, step_of_best(self.folder) or run.step)
+
+
+def fabric_type(run: Run) -> str:
+    """Return the kind of device a run computes on."""
+    return str(run.fabric.device.type)
+
+
+def finish_at_rest(path: Path) -> Path:
+    """Write the finished network of a run nobody is working on, from its best step.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no run, or no network yet.
+    OutputError
+        When another process trains it.
+    """
+    folder = RunFolder(path)
+    folder.check_run()
+    with folder.owned():
+        folder.tidy()
+        if step_of_best(folder) is None:
+            _best_from_state(folder)
+        model = write_model(folder, early=True)
+        step = step_of_best(folder) or 0
+        folder.log(events.Finished(step, model, step))
+        return model
+
+
+def _best_from_state(folder: RunFolder) -> None:
+    """Take the network as last saved for the best, where none was judged yet."""
+    if not (folder / STATE).exists():
+        raise InputError("holds no network yet", path=folder.path, remedy="Go on with --resume")
+    found = load_checkpoint(folder / STATE)
+    card = replace(found.card, name=found.card.preset, note=NOTE)
+    save_checkpoint(folder / BEST, found.model, card, overwrite=True)
+
+
+def _environment() -> dict[str, Any]:
+    import numpy
+
+    return {
+        "crl_explorer": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "hardware": hardware(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _same_threads(folder: RunFolder, device: str) -> None:
+    """Use as many threads as before: sums are rounded in another order with another number."""
+    threads = folder.read_json(ENVIRONMENT).get("threads")
+    if device == "cpu" and isinstance(threads, int) and 1 <= threads <= 1024:
+        torch.set_num_threads(threads)
+

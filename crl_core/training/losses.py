@@ -5,13 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AIR_WEIGHT = 0.15
-"""Weight of a voxel outside the head relative to one inside."""
-
 
 def weighted_l1(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference; all broadcast to (..., H, W), `weight` non-negative."""
-    return ((image - target).abs() * weight).sum() / weight.expand_as(image).sum()
+    """Weighted mean absolute difference of each image, averaged over the images.
+
+    Every image counts the same, so that parts of a batch on several devices, or one after the
+    other, average to the loss of the whole.
+
+    Parameters
+    ----------
+    image, target
+        (B, 1, H, W).
+    weight
+        (B, 1, H, W), non-negative and not all zero in an image.
+    """
+    inner = tuple(range(1, image.dim()))
+    apart = ((image - target).abs() * weight).sum(dim=inner)
+    return (apart / weight.sum(dim=inner)).mean()
 
 
 def gradient_l1(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import combinations, pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crl_core.models import CRL
+from crl_core.models.base import Features
 from crl_core.models.paper import PaperCRL
+from crl_core.training.batch import Batch
 from crl_core.training.config import TrainingConfig
-from crl_core.training.losses import (
-    AIR_WEIGHT,
-    gradient_l1,
-    structure,
-    weighted_l1,
-    windowed_structure,
-)
-from crl_core.training.sampling import Batch
+from crl_core.training.losses import gradient_l1, structure, weighted_l1, windowed_structure
 
 
 @dataclass(frozen=True)
@@ -37,61 +33,133 @@ class TensorBatch:
         parts = (batch.images, batch.scales, batch.parameters, batch.mask)
         return cls(*(torch.from_numpy(p).to(device, non_blocking=True) for p in parts))
 
+    def __len__(self) -> int:
+        return len(self.images)
 
-def n_sources(step: int, config: TrainingConfig) -> int:
-    """Return how many sources a step uses; follows from the seed and the step alone."""
-    share = np.array(config.source_share[: config.contrasts - 1], dtype=float)
+    def split(self, parts: int) -> Iterator[TensorBatch]:
+        """Cut the rows into up to `parts` parts."""
+        each = (getattr(self, f.name).chunk(parts) for f in fields(self))
+        yield from (TensorBatch(*some) for some in zip(*each, strict=True))
+
+
+def n_sources(step: int, config: TrainingConfig, contrasts: int, most: int) -> int:
+    """Return how many sources a step fuses; follows from the seed and the step alone."""
+    share = np.array(config.source_share[: contrasts - 1], dtype=float)
     rng = np.random.default_rng([config.seed, 11, step])
-    return int(rng.choice(len(share), p=share / share.sum())) + 1
+    return min(int(rng.choice(len(share), p=share / share.sum())) + 1, most)
 
 
-def loss_of_step(
-    model: CRL, batch: TensorBatch, step: int, config: TrainingConfig
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss of a step and its parts.
-
-    Every contrast of the batch is a target, the sources included (identity). Networks that fuse
-    sources see the first one to three contrasts together; the others encode `config.encoded`
-    contrasts one by one, each once, and render every target from each.
-    """
-    weight = batch.mask[:, None] * (1 - AIR_WEIGHT) + AIR_WEIGHT
+def pairs_of_step(model: CRL, config: TrainingConfig, contrasts: int) -> int:
+    """Return how many images a row of a batch is rendered and compared in a step."""
     if model.max_sources > 1:
-        k = min(n_sources(step, config), model.max_sources)
-        features = model.encode(batch.images[:, :k], batch.parameters[:, :k])
-        parts = _render_all(model, features, batch, 0, weight)
-    else:
-        parts, common = [], []
-        for source in range(min(config.encoded, batch.images.shape[1])):
-            one = slice(source, source + 1)
-            features = model.encode(batch.images[:, one], batch.parameters[:, one])
-            parts += _render_all(model, features, batch, source, weight)
-            common.append(model.common(features))
-    total = torch.stack([l1 + config.gradient_loss * gradient for l1, gradient in parts]).mean()
-    named = {"l1": torch.stack([p[0] for p in parts]).mean()}
-    named["gradient"] = torch.stack([p[1] for p in parts]).mean()
-    if config.structure_loss > 0 and model.max_sources == 1:
+        return contrasts
+    sources = min(config.encoded, contrasts)
+    return sources * (contrasts if config.identity else contrasts - 1)
+
+
+class StepLoss(nn.Module):
+    """The network with what it is trained for; one call is one step, or one part of one.
+
+    Wrapping both in one module lets several devices share the gradient of a single call.
+
+    Parameters
+    ----------
+    model
+        The network.
+    config
+        The run's settings.
+    """
+
+    def __init__(self, model: CRL, config: TrainingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def forward(
+        self, images: Tensor, scales: Tensor, parameters: Tensor, mask: Tensor, sources: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its parts; shapes as in `TensorBatch`.
+
+        Every contrast of the batch is a target, the sources included (identity) unless the
+        settings leave that out. Networks that fuse see the first `sources` contrasts together; the
+        others encode `config.encoded` contrasts, each once, and render every target from each.
+        """
+        batch = TensorBatch(images, scales, parameters, mask)
+        if self.model.max_sources > 1:
+            return self._fused(batch, sources)
+        return self._single(batch)
+
+    def _fused(self, batch: TensorBatch, k: int) -> tuple[Tensor, dict[str, Tensor]]:
+        features = self.model.encode(batch.images[:, :k], batch.parameters[:, :k])
+        weight = self._weight(batch.mask)
+        parts = []
+        for j in range(batch.images.shape[1]):
+            image = self.model.render(features, batch.parameters[:, j]).float()
+            # Rendered in units of the source; one unit of the target is this many of them.
+            ratio = (batch.scales[:, 0] / batch.scales[:, j])[:, None, None, None]
+            parts.append(self._compare(image * ratio, batch.images[:, j : j + 1], weight))
+        return self._sum(parts)
+
+    def _single(self, batch: TensorBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encode all sources in one go, source by source in the first axis."""
+        rows, count = batch.images.shape[:2]
+        sources = min(self.config.encoded, count)
+        images = batch.images[:, :sources].transpose(0, 1).reshape(-1, 1, *batch.images.shape[2:])
+        shown = batch.parameters[:, :sources].transpose(0, 1).reshape(-1, 1, 3)
+        features = self.model.encode(images.contiguous(), shown)
+        weight = self._weight(batch.mask)
+        parts = []
+        for j in range(count):
+            others = [s for s in range(sources) if self.config.identity or s != j]
+            if not others:
+                continue
+            some = features if len(others) == sources else _rows(features, others, rows)
+            image = self.model.render(some, batch.parameters[:, j].repeat(len(others), 1)).float()
+            ratio = torch.cat([batch.scales[:, s] / batch.scales[:, j] for s in others])
+            target = batch.images[:, j : j + 1].repeat(len(others), 1, 1, 1)
+            compared = self._compare(
+                image * ratio[:, None, None, None], target, weight.repeat(len(others), 1, 1, 1)
+            )
+            parts += [compared] * len(others)
+        total, named = self._sum(parts)
+        return self._with_structure(total, named, features, rows)
+
+    def _with_structure(
+        self, total: Tensor, named: dict[str, Tensor], features: Features, rows: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the term that compares what two sources of one subject have in common."""
+        common = self.model.common(features)
+        if self.config.structure_loss == 0 or common is None or len(common) <= rows:
+            return total, named
         # The paper compares local windows, the authors' code whole crops.
-        term = windowed_structure if isinstance(model, PaperCRL) else structure
-        pairs = [
-            term(a.float(), b.float())
-            for a, b in combinations(common, 2)
-            if a is not None and b is not None
-        ]
-        if pairs:
-            named["structure"] = torch.stack(pairs).mean()
-            total = total + config.structure_loss * named["structure"]
-    return total, named
+        term = windowed_structure if isinstance(self.model, PaperCRL) else structure
+        each = common.float().split(rows)
+        chosen = pairwise(each) if self.config.structure_pairs == "consecutive" else None
+        pairs = [term(a, b) for a, b in chosen or combinations(each, 2)]
+        named["structure"] = torch.stack(pairs).mean()
+        return total + self.config.structure_loss * named["structure"], named
+
+    def _weight(self, mask: Tensor) -> Tensor:
+        air = self.config.air_weight
+        return mask[:, None] * (1 - air) + air
+
+    def _compare(self, image: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        l1 = weighted_l1(image, target, weight)
+        if self.config.gradient_loss == 0:
+            return l1, l1.new_zeros(())
+        return l1, gradient_l1(image, target, weight)
+
+    def _sum(self, parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        named = {"l1": torch.stack([p[0] for p in parts]).mean()}
+        if self.config.gradient_loss == 0:
+            return named["l1"], named
+        named["gradient"] = torch.stack([p[1] for p in parts]).mean()
+        return named["l1"] + self.config.gradient_loss * named["gradient"], named
 
 
-def _render_all(
-    model: CRL, features: dict[str, Tensor], batch: TensorBatch, source: int, weight: Tensor
-) -> list[tuple[Tensor, Tensor]]:
-    """Render every contrast and compare, in units of the target's own scale."""
-    found = []
-    for j in range(batch.images.shape[1]):
-        image = model.render(features, batch.parameters[:, j]).float()
-        # Rendered in units of the source; one unit of the target is this many of them.
-        ratio = (batch.scales[:, source] / batch.scales[:, j])[:, None, None, None]
-        image, target = image * ratio, batch.images[:, j : j + 1]
-        found.append((weighted_l1(image, target, weight), gradient_l1(image, target, weight)))
-    return found
+def _rows(features: Features, sources: list[int], rows: int) -> Features:
+    """Take the features of some sources."""
+    return {
+        name: torch.cat([value[s * rows : (s + 1) * rows] for s in sources])
+        for name, value in features.items()
+    }

@@ -1,0 +1,373 @@
+"""From a wish ("twenty minutes") to settings, measured on the machine that will do the work."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
+
+import torch
+
+from crl_core.card import Card
+from crl_core.errors import InputError
+from crl_core.models import build_model, preset_config
+from crl_core.training.config import TrainingConfig
+from crl_core.training.data import TrainingData, open_data
+from crl_core.training.data_config import DataConfig
+from crl_core.training.files import SubjectSampler
+from crl_core.training.finish import hardware
+from crl_core.training.folder import RunFolder
+from crl_core.training.run import Run, make_fabric
+
+PlanName = Literal["quick", "time", "paper", "fine-tune"]
+PLANS: tuple[str, ...] = get_args(PlanName)
+
+ENOUGH_STEPS = 1500
+"""With fewer steps than this a smaller network gets further; measured, see docs/training.md."""
+
+NARROWER: tuple[dict[str, Any], ...] = (
+    {},
+    {"widths": [24, 48, 72, 96]},
+    {"widths": [16, 32, 48, 64], "code_width": 48, "residual_width": 24},
+    {"widths": [10, 20, 30, 40], "code_width": 32, "residual_width": 16},
+)
+"""Sizes of crl-plus to choose from, the largest first."""
+
+QUICK_MINUTES, FINE_TUNE_MINUTES = 5.0, 12.0
+
+_KEPT_FREE = 0.06
+_WARM, _TIMED = 1, 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Parameters
+    ----------
+    config
+        The settings planned.
+    steps, seconds
+        Of the whole run.
+    pairs_per_second
+        Source-target pairs, measured.
+    memory_mb, disk_mb
+        Peak memory of the process, or of the GPU, and the size of the run's folder.
+    device, precision, network, n_parameters
+        Where and what.
+    people
+        How many to train, to validate and to test.
+    """
+
+    config: TrainingConfig
+    steps: int
+    seconds: float
+    pairs_per_second: float
+    memory_mb: float
+    disk_mb: float
+    device: str
+    precision: str
+    network: str
+    n_parameters: int
+    people: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "config": asdict(self.config)}
+
+
+# settings ---------------------------------------------------------------------------------------
+
+
+def planned(
+    name: PlanName | None,
+    base: TrainingConfig,
+    *,
+    minutes: float | None = None,
+    start: Card | None = None,
+) -> TrainingConfig:
+    """Return the settings of a plan before the machine is measured.
+
+    Parameters
+    ----------
+    name
+        ``"quick"``, ``"time"``, ``"paper"`` or ``"fine-tune"``; None keeps `base`.
+    base
+        What the plan does not say.
+    minutes
+        The time, where the user names one.
+    start
+        Card of the network to go on from; its architecture is kept.
+    """
+    config = base
+    if start is not None:
+        own = preset_config(start.preset)
+        changed = {k: v for k, v in start.architecture.items() if own.get(k) != v}
+        config = replace(config, preset=start.preset, architecture=changed)
+    if name == "paper":
+        return paper_settings(config)
+    if name == "quick":
+        return replace(config, minutes=minutes or QUICK_MINUTES, warmup=50, batch=4, crop=64)
+    if name == "fine-tune" or (name is None and start is not None and base == TrainingConfig()):
+        return fine_tuning(config, minutes)
+    if name == "time":
+        return replace(config, minutes=minutes or 60.0)
+    return config if minutes is None else replace(config, minutes=minutes)
+
+
+def fine_tuning(config: TrainingConfig, minutes: float | None) -> TrainingConfig:
+    """Return settings for going on with a trained network: gentle, and rehearsing what it knew."""
+    return replace(
+        config,
+        minutes=minutes or FINE_TUNE_MINUTES,
+        learning_rate=2e-4,
+        warmup=50,
+        rehearse=0.3,
+        ramp=0.0,
+        batch=4,
+        crop=80,
+    )
+
+
+def paper_settings(config: TrainingConfig) -> TrainingConfig:
+    """Return the schedule of the paper and of the authors' code.
+
+    1000 epochs of random 64 x 64 crops in batches of four, Adam at 1e-4 halved after every fifth
+    of the run, all ordered pairs of seven sequences, L1 over the whole crop and 0.1 of the
+    structural term over consecutive sources; no warm-up, no clipping, no averaging of weights.
+    The steps of an epoch follow from the data (`epoch_steps`).
+    """
+    return replace(
+        config,
+        preset=config.preset if config.preset in ("crl-code", "crl-paper") else "crl-code",
+        architecture=config.architecture if config.preset in ("crl-code", "crl-paper") else {},
+        minutes=None,
+        batch=4,
+        crop=64,
+        contrasts=7,
+        encoded=9,
+        identity=False,
+        learning_rate=1e-4,
+        warmup=0,
+        schedule="halving",
+        clip=0.0,
+        average=0.0,
+        air_weight=1.0,
+        gradient_loss=0.0,
+        structure_loss=0.1,
+        structure_pairs="consecutive",
+        random_sequences=0.0,
+        jitter=0.0,
+        wide=0.0,
+        ramp=0.0,
+        sequences=(1, 2, 3, 5, 7, 8, 9),
+    )
+
+
+PAPER_EPOCHS, PAPER_REPEAT = 1000, 16
+
+
+def epoch_steps(data: TrainingData, config: TrainingConfig) -> int:
+    """Return the steps of an epoch of the paper: every slice 16 times.
+
+    Digital subjects have no end; eight subjects of 25 slices, as in the paper, count there.
+    """
+    sampler = data.train
+    slices = 8 * 25
+    if isinstance(sampler, SubjectSampler):
+        slices = sum(len(s.slices) for s in sampler.subjects)
+    return max(1, -(-slices * PAPER_REPEAT // config.batch))
+
+
+# measuring --------------------------------------------------------------------------------------
+
+
+def choose_precision(config: TrainingConfig, device: str) -> TrainingConfig:
+    """Settle ``"auto"``: the precision in which a short step of this network is faster."""
+    if config.precision != "auto":
+        return config
+    short = replace(
+        config, batch=1, crop=min(config.crop, 48), contrasts=2, accumulate=1, compile=False
+    )
+    times = {}
+    for precision in ("fp32", "bf16"):
+        try:
+            with TemporaryDirectory() as folder:
+                probe = _Probe(replace(short, precision=precision), device, Path(folder))
+                times[precision] = probe.seconds_per_step(steps=2)
+        except (RuntimeError, TypeError, NotImplementedError):
+            continue  # a device that cannot do it at all
+    best = min(times, key=lambda p: times[p]) if times else "fp32"
+    return replace(config, precision=best)
+
+
+def settled(
+    config: TrainingConfig, data: TrainingData, source: DataConfig, device: str, *, sized: bool
+) -> tuple[TrainingConfig, Estimate]:
+    """Measure a few steps and settle size, steps and rhythm.
+
+    Parameters
+    ----------
+    config
+        The settings of a plan.
+    data, source
+        The opened data and where they came from.
+    device
+        Where to compute.
+    sized
+        Whether a smaller network may be taken to get enough steps into the time.
+
+    Returns
+    -------
+    config
+        With everything settled.
+    estimate
+        What the run will take.
+    """
+    config = choose_precision(config, device)
+    if config.schedule == "halving" and config.minutes is None:
+        config = replace(config, steps=PAPER_EPOCHS * epoch_steps(data, config))
+    pace, pairs, memory = _measured(config, data, device)
+    if sized and config.minutes is not None and config.preset == "crl-plus":
+        for smaller in NARROWER[1:]:
+            if _steps_in(config.minutes, pace) >= ENOUGH_STEPS:
+                break
+            config = replace(config, architecture=smaller)
+            pace, pairs, memory = _measured(config, data, device)
+    if config.minutes is not None:
+        # Time decides; the number of steps only has to be out of the way.
+        expected = _steps_in(config.minutes, pace)
+        config = replace(config, steps=max(4 * expected, 100))
+    else:
+        expected = config.steps
+    config = replace(config, **_rhythm(expected, config))
+    seconds = 60.0 * config.minutes if config.minutes is not None else expected * pace
+    model = build_model(config.preset, **config.architecture)
+    return config, Estimate(
+        config=config,
+        steps=expected,
+        seconds=seconds,
+        pairs_per_second=pairs / pace,
+        memory_mb=memory,
+        disk_mb=_disk_mb(model.n_parameters, expected, config, data),
+        device=hardware() if device != "mps" else "Apple GPU",
+        precision=config.precision,
+        network=config.preset,
+        n_parameters=model.n_parameters,
+        people=data.people,
+    )
+
+
+def _rhythm(expected: int, config: TrainingConfig) -> dict[str, Any]:
+    """Return how often to validate and how long to warm up, where the settings leave it open."""
+    defaults = TrainingConfig()
+    found: dict[str, Any] = {}
+    if config.validate_steps == defaults.validate_steps:
+        # About forty looks at the validation people in a run, never more than every 50 steps.
+        found["validate_steps"] = int(min(1000, max(50, expected // 40)))
+    found["warmup"] = min(config.warmup, max(1, expected // 10)) if config.warmup else 0
+    return found
+
+
+def _steps_in(minutes: float, pace: float) -> int:
+    return max(1, int(60.0 * minutes * (1 - _KEPT_FREE) / pace))
+
+
+class _Probe:
+    """A throwaway run to take times from."""
+
+    def __init__(
+        self, config: TrainingConfig, device: str, folder: Path, data: TrainingData | None = None
+    ) -> None:
+        fabric = make_fabric(device, config.precision, config.preset)
+        with torch.random.fork_rng(devices=[]):
+            self.run = Run(config, RunFolder(folder), fabric)
+        self.sampler = data.train if data is not None else None
+        self.batch = self.sampler.batch(0, 1.0) if self.sampler else _noise(config)
+
+    def seconds_per_step(self, steps: int = _TIMED) -> float:
+        """Return the time of one step, its batch made ahead."""
+        for _ in range(_WARM):
+            self.run.advance(self.batch)
+        began = time.perf_counter()
+        for _ in range(steps):
+            self.run.advance(self.batch)
+        if self.run.fabric.device.type == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / steps
+
+
+def _measured(
+    config: TrainingConfig, data: TrainingData, device: str
+) -> tuple[float, int, float]:
+    """Return seconds per step, pairs per step and peak memory in MB."""
+    from crl_core.training.meter import Meter
+
+    with TemporaryDirectory() as folder:
+        probe = _Probe(config, device, Path(folder), data)
+        pace = probe.seconds_per_step()
+    assert probe.sampler is not None
+    began = time.perf_counter()
+    probe.sampler.batch(1, 1.0)
+    making = time.perf_counter() - began
+    if device == "cpu" and torch.get_num_threads() < 4:
+        # With few cores the process that makes batches takes its time from the one that learns.
+        pace += making / max(1, torch.get_num_threads())
+    else:
+        pace = max(pace, making)
+    contrasts = probe.batch.images.shape[1]
+    return pace, probe.run.pairs(contrasts), Meter(device.split(":")[0]).memory_mb()
+
+
+def _noise(config: TrainingConfig) -> Any:
+    """Return a batch of the right shape; how fast a step is does not depend on what is in it."""
+    import numpy as np
+
+    from crl_core.training.batch import Batch
+
+    rng = np.random.default_rng(0)
+    b, p, n = config.batch, config.contrasts, config.crop
+    return Batch(
+        rng.random((b, p, n, n), dtype=np.float32),
+        np.ones((b, p), np.float32),
+        np.tile(np.array([4000.0, 90.0, 0.0], np.float32), (b, p, 1)),
+        np.ones((b, n, n), np.float32),
+    )
+
+
+def _disk_mb(
+    n_parameters: int, steps: int, config: TrainingConfig, data: TrainingData
+) -> float:
+    """State (four values per weight), best and finished network, previews, log."""
+    weights = 4.0 * n_parameters / 1e6
+    previews = steps / config.validate_steps + 6
+    pixels = sum(s.mask.size for s in (data.validate or data.train).slices(1))
+    each = 4 * 6 * pixels * 2 / 1e6
+    return 4 * weights + 2 * weights + previews * each + min(steps, 50_000) * 3e-4
+
+
+def open_and_settle(
+    plan: PlanName | None,
+    config: TrainingConfig,
+    source: DataConfig,
+    device: str,
+    *,
+    minutes: float | None = None,
+    start: Card | None = None,
+) -> tuple[TrainingConfig, TrainingData, Estimate]:
+    """Open the data and settle a plan on this machine.
+
+    Raises
+    ------
+    InputError
+        When the plan and the rest do not go together, or the data cannot be used.
+    """
+    if plan == "fine-tune" and start is None:
+        raise InputError("there is nothing to fine-tune", remedy="Name a network with --from")
+    chosen = planned(plan, config, minutes=minutes, start=start)
+    data = open_data(source, chosen)
+    sized = start is None and plan in ("quick", "time") and not config.architecture
+    chosen, estimate = settled(chosen, data, source, device, sized=sized)
+    return chosen, data, estimate

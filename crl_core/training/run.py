@@ -1,0 +1,314 @@
+"""A network in training: one step after another, on whatever device there is."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
+
+from crl_core.card import Card
+from crl_core.errors import InputError
+from crl_core.models import CRL, build_model
+from crl_core.training.batch import Batch
+from crl_core.training.config import TrainingConfig
+from crl_core.training.folder import STATE, RunFolder
+from crl_core.training.objective import StepLoss, TensorBatch, n_sources, pairs_of_step
+from crl_core.training.state import (
+    AVERAGE,
+    MODEL,
+    Progress,
+    in_training,
+    load_optimiser,
+    part,
+    random_state,
+    read_state,
+    restore_random,
+    write_state,
+)
+
+Precision = Literal["bf16-mixed", "32-true"]
+
+
+def make_fabric(device: str, precision: str, preset: str = "crl-plus") -> Fabric:
+    """Return what runs a step on a device, or on several under ``torchrun``.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+    precision
+        ``"bf16"`` or ``"fp32"``.
+    preset
+        The network: crl-paper holds weights that no gradient reaches, which several devices must
+        be told.
+    """
+    kind: Precision = "bf16-mixed" if precision == "bf16" else "32-true"
+    accelerator, _, index = device.partition(":")
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        strategy = DDPStrategy(find_unused_parameters=preset == "crl-paper")
+        return Fabric(
+            accelerator=accelerator, devices=here, num_nodes=world // here,
+            strategy=strategy, precision=kind,
+        )  # fmt: skip
+    devices: Any = [int(index)] if index else 1
+    return Fabric(accelerator=accelerator, devices=devices, precision=kind)
+
+
+class Run:
+    """A network in training with everything needed to go on from where it stopped.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    folder
+        Where its state goes.
+    fabric
+        Where to compute, launched.
+    """
+
+    def __init__(self, config: TrainingConfig, folder: RunFolder, fabric: Fabric) -> None:
+        self.config, self.folder, self.fabric = config, folder, fabric
+        torch.manual_seed(config.seed)
+        self.model: CRL = build_model(config.preset, **config.architecture)
+        self.model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        adam = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
+        loss = StepLoss(self.model, config)
+        if config.compile:
+            loss.compile()
+        self.loss: Any
+        self.optimiser: Any
+        self.loss, self.optimiser = fabric.setup(loss, adam)
+        self.step = 0
+        self.seconds = 0.0
+        self.skipped_in_a_row = 0
+        self.accumulate = config.accumulate
+        self.best_step = 0
+        self.best_score: float | None = None
+        self.notes: list[str] = []
+
+    def begin_from(self, start: CRL) -> None:
+        """Take over the weights of a trained network.
+
+        Raises
+        ------
+        InputError
+            When it has another architecture than the run's settings ask for.
+        """
+        own = self.model.state_dict()
+        given = start.state_dict()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in given.items()}:
+            raise InputError(
+                f"the network to start from is no {self.config.preset} of the sizes asked for",
+                remedy="Name the preset it was trained with",
+            )
+        self.model.load_state_dict(given)
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    # where it stands ---------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1: by time where a budget was named, else by steps."""
+        by_steps = self.step / self.config.steps
+        if self.config.minutes is None:
+            return min(1.0, by_steps)
+        return min(1.0, max(by_steps, self.seconds / (60.0 * self.config.minutes)))
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run; an estimate where a time was named."""
+        if self.config.minutes is None or self.step == 0:
+            return self.config.steps
+        return min(self.config.steps, round(self.step / max(self.progress, 1e-6)))
+
+    def learning_rate(self) -> float:
+        """Warm-up, then the schedule."""
+        c = self.config
+        warm = min(1.0, (self.step + 1) / max(1, c.warmup))
+        if c.schedule == "halving":
+            return c.learning_rate * warm * 0.5 ** math.floor(5.0 * min(self.progress, 0.999))
+        cosine = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.progress))
+        return c.learning_rate * warm * cosine
+
+    def rows(self) -> range:
+        """Return which rows of a batch are this process's own.
+
+        Raises
+        ------
+        InputError
+            When the batch cannot be shared out evenly.
+        """
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        each, left = divmod(self.config.batch, world)
+        if left:
+            raise InputError(
+                f"a batch of {self.config.batch} cannot be shared by {world} processes",
+                remedy=f"Set batch to a multiple of {world}",
+            )
+        return range(rank * each, (rank + 1) * each)
+
+    def pairs(self, contrasts: int) -> int:
+        """Return how many images all processes together render and compare in a step."""
+        return self.config.batch * pairs_of_step(self.model, self.config, contrasts)
+
+    # a step ------------------------------------------------------------------------------------
+
+    def advance(self, batch: Batch) -> tuple[float, dict[str, float], bool]:
+        """Do one optimiser step; returns loss, its parts, and whether the step counted."""
+        rate = self.learning_rate()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        tensors = TensorBatch.of(batch, self.fabric.device)
+        loss, parts = self._gradient(tensors)
+        limit = self.config.clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        loss, parts = self._shared(loss, parts)
+        usable = math.isfinite(loss) and bool(torch.isfinite(norm))
+        if usable:
+            self.optimiser.step()
+            self._update_average()
+        self.step += 1
+        return loss, parts, usable
+
+    def _gradient(self, tensors: TensorBatch) -> tuple[float, dict[str, float]]:
+        """Compute the gradient; where memory is short, in more and smaller parts."""
+        while True:
+            self.optimiser.zero_grad(set_to_none=True)
+            try:
+                return self._in_parts(tensors)
+            except RuntimeError as error:
+                if not _out_of_memory(error) or self.fabric.world_size > 1:
+                    raise
+                if self.accumulate >= len(tensors):
+                    raise InputError(
+                        "the memory is full even for one crop at a time",
+                        remedy="Set a smaller crop, or fewer contrasts",
+                    ) from error
+            # Outside the handler, so that nothing of the failed step is kept alive by it.
+            self.accumulate = min(len(tensors), 2 * self.accumulate)
+            if self.fabric.device.type == "cuda":
+                torch.cuda.empty_cache()
+            each = -(-len(tensors) // self.accumulate)
+            self.notes.append(
+                f"Memory is full. Going on with {each} crop{'s' if each > 1 else ''} at a time, "
+                f"{self.accumulate} times a step; the gradient is the same."
+            )
+
+    def _in_parts(self, tensors: TensorBatch) -> tuple[float, dict[str, float]]:
+        c = self.config
+        contrasts = tensors.images.shape[1]
+        sources = n_sources(self.step, c, contrasts, self.model.max_sources)
+        total, named = 0.0, dict[str, float]()
+        parts = list(tensors.split(self.accumulate))
+        for number, some in enumerate(parts):
+            share = len(some) / len(tensors)
+            # Several devices share the gradient once a step, with its last part.
+            alone = self.fabric.world_size == 1 or number == len(parts) - 1
+            with nullcontext() if alone else self.fabric.no_backward_sync(self.loss):
+                loss, terms = self.loss(
+                    some.images, some.scales, some.parameters, some.mask, sources
+                )
+                self.fabric.backward(loss * share)
+            total += share * float(loss.detach())
+            for name, value in terms.items():
+                named[name] = named.get(name, 0.0) + share * float(value.detach())
+        return total, named
+
+    def _shared(self, loss: float, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
+        """Average over all processes; each has as many rows."""
+        if self.fabric.world_size == 1:
+            return loss, parts
+        values = torch.tensor([loss, *parts.values()], dtype=torch.float64)
+        mean: Any = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="mean")
+        whole = mean.tolist()
+        return whole[0], dict(zip(parts, whole[1:], strict=True))
+
+    def _update_average(self) -> None:
+        # A short memory at the start, so that the average does not drag the first weights along.
+        decay = min(self.config.average, (self.step + 1) / (self.step + 10))
+        state = self.model.state_dict()
+        names = [n for n, v in state.items() if v.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.average[n] for n in names], [state[n] for n in names], 1.0 - decay
+        )
+
+    def averaged_model(self) -> CRL:
+        """Return a copy of the network with the averaged weights, on the CPU and ready to use."""
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(self.config.preset, **self.config.architecture)
+        model.load_state_dict({k: v.cpu() for k, v in self.average.items()})
+        return model.eval()
+
+    # on disk -----------------------------------------------------------------------------------
+
+    def save(self, card: Card) -> None:
+        """Write the state; `card` is that of the averaged network.
+
+        Raises
+        ------
+        OutputError
+            When the disk refuses; the older state stays.
+        """
+        progress = Progress(
+            step=self.step,
+            seconds=self.seconds,
+            skipped=self.skipped_in_a_row,
+            accumulate=self.accumulate,
+            best_step=self.best_step,
+            best_score=self.best_score,
+            **random_state(self.fabric.device),
+        )
+        write_state(
+            self.folder / STATE,
+            self.model.state_dict(),
+            self.average,
+            self.optimiser.optimizer,
+            progress,
+            in_training(card, self.step),
+        )
+
+    def load(self) -> None:
+        """Go on from the saved state.
+
+        Raises
+        ------
+        InputError
+            When it is missing, damaged or of another network.
+        """
+        path = self.folder / STATE
+        tensors, progress = read_state(path)
+        try:
+            self.model.load_state_dict(part(tensors, MODEL))
+            found = part(tensors, AVERAGE)
+            self.average = {k: found[k].to(v.device) for k, v in self.average.items()}
+            load_optimiser(self.optimiser.optimizer, tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise InputError(
+                "the saved state is of another network",
+                path=path,
+                remedy="Restore config.json as it was",
+            ) from error
+        self.step, self.seconds = progress.step, progress.seconds
+        self.skipped_in_a_row, self.accumulate = progress.skipped, progress.accumulate
+        self.best_step, self.best_score = progress.best_step, progress.best_score
+        restore_random(progress, self.fabric.device)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "can't allocate memory" in text or "not enough memory" in text
+
+
