@@ -42,7 +42,9 @@ class SubjectSampler:
         self.split = split
         rule = config.intensity_rule()
         held = (data or DataConfig()).held
-        self.subjects = [_prepared(s, config.crop, rule, held) for s in subjects]
+        # Never larger than an image: a network shown mostly air learns to draw nothing.
+        self.crop = max(16, min(config.crop, *(min(_plane(s.scans[0])) for s in subjects)))
+        self.subjects = [_prepared(s, self.crop, rule, held) for s in subjects]
         # No more contrasts than anybody has: a repeated one teaches nothing.
         most = max(len(s.trained) for s in self.subjects)
         self.contrasts = max(2, min(config.contrasts, most))
@@ -72,7 +74,7 @@ class SubjectSampler:
             some = rng.permutation(np.resize(rng.permutation(prepared.trained), self.contrasts))
             z = int(rng.choice(prepared.slices))
             mask = prepared.mask[z]
-            where = random_window(rng, mask, c.crop)
+            where = random_window(rng, mask, self.crop)
             flip = rng.integers(0, 2, size=3)
             found.append(
                 (
@@ -124,6 +126,11 @@ class _Prepared:
     trained: NDArray[np.int64]  # which of the P are not held back
     names: tuple[str, ...]
     name: str
+
+
+def _plane(scan: Scan) -> tuple[int, ...]:
+    """Return the pixels of a slice along both of its axes."""
+    return tuple(n for axis, n in enumerate(scan.shape) if axis != scan.slice_axis)
 
 
 def _in_plane_mm(scan: Scan) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from contextlib import nullcontext
@@ -48,6 +49,7 @@ def make_fabric(device: str, precision: str, preset: str = "crl-plus") -> Fabric
         The network: crl-paper holds weights that no gradient reaches, which several devices must
         be told.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     kind: Precision = "bf16-mixed" if precision == "bf16" else "32-true"
     accelerator, _, index = device.partition(":")
     world = int(os.environ.get("WORLD_SIZE", "1"))
