@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -66,6 +67,9 @@ def _polite() -> Iterator[None]:
 def _shown() -> Iterator[Callable[[Event], None]]:
     """Give what shows an event: a bar below the lines on a terminal, lines elsewhere."""
     lines = EventLines()
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        yield lambda event: None
+        return
     if not sys.stderr.isatty():
         yield lambda event: _echo(lines.line(event))
         return

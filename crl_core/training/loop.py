@@ -41,6 +41,7 @@ from crl_core.training.folder import (
     CONFIG,
     DATA,
     ENVIRONMENT,
+    MODEL,
     PREVIEWS,
     STATE,
     Command,
@@ -392,6 +393,7 @@ class _Loop:
         run = self.run
         yield from self._validated()
         if not self.first:
+            yield events.Finished(run.step, self.folder / MODEL)
             return
         if not self.judge.unseen or step_of_best(self.folder) is None:
             # Nobody to judge on: the last weights are what there is.

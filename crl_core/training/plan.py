@@ -204,7 +204,7 @@ def choose_precision(config: TrainingConfig, device: str) -> TrainingConfig:
 
 
 def settled(
-    config: TrainingConfig, data: TrainingData, source: DataConfig, device: str, *, sized: bool
+    config: TrainingConfig, data: TrainingData, device: str, *, sized: bool
 ) -> tuple[TrainingConfig, Estimate]:
     """Measure a few steps and settle size, steps and rhythm.
 
@@ -212,8 +212,8 @@ def settled(
     ----------
     config
         The settings of a plan.
-    data, source
-        The opened data and where they came from.
+    data
+        The opened data.
     device
         Where to compute.
     sized
@@ -281,7 +281,7 @@ class _Probe:
     def __init__(
         self, config: TrainingConfig, device: str, folder: Path, data: TrainingData | None = None
     ) -> None:
-        fabric = make_fabric(device, config.precision, config.preset)
+        fabric = make_fabric(device, config.precision, config.preset, alone=True)
         with torch.random.fork_rng(devices=[]):
             self.run = Run(config, RunFolder(folder), fabric)
         self.sampler = data.train if data is not None else None
@@ -369,5 +369,13 @@ def open_and_settle(
     chosen = planned(plan, config, minutes=minutes, start=start)
     data = open_data(source, chosen)
     sized = start is None and plan in ("quick", "time") and not config.architecture
-    chosen, estimate = settled(chosen, data, source, device, sized=sized)
-    return chosen, data, estimate
+    fabric = make_fabric(device, "fp32")
+    fabric.launch()
+    found = None
+    if fabric.is_global_zero:
+        found = settled(chosen, data, device, sized=sized)
+    if fabric.world_size > 1:
+        # One process measures; all must plan alike.
+        found = fabric.broadcast(found)
+    assert found is not None
+    return found[0], data, found[1]

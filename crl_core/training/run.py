@@ -36,7 +36,9 @@ from crl_core.training.state import (
 Precision = Literal["bf16-mixed", "32-true"]
 
 
-def make_fabric(device: str, precision: str, preset: str = "crl-plus") -> Fabric:
+def make_fabric(
+    device: str, precision: str, preset: str = "crl-plus", *, alone: bool = False
+) -> Fabric:
     """Return what runs a step on a device, or on several under ``torchrun``.
 
     Parameters
@@ -48,12 +50,14 @@ def make_fabric(device: str, precision: str, preset: str = "crl-plus") -> Fabric
     preset
         The network: crl-paper holds weights that no gradient reaches, which several devices must
         be told.
+    alone
+        Leave other processes out, even under ``torchrun``.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     kind: Precision = "bf16-mixed" if precision == "bf16" else "32-true"
     accelerator, _, index = device.partition(":")
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1:
+    if world > 1 and not alone:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
         strategy = DDPStrategy(find_unused_parameters=preset == "crl-paper")
         return Fabric(
