@@ -135,6 +135,8 @@ class SynthesisController:
                 self._status.set_engine(facts.device, ready=True)
                 self._ready_at = self._clock()
                 self._store.update(model=facts, model_phase="ready", model_message="")
+            case events.ModelKept(message=message):
+                self._store.update(banner=message)
             case events.ModelFailed(message=message):
                 self._status.set_engine("No network", ready=False)
                 self._store.update(
@@ -144,7 +146,7 @@ class SynthesisController:
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         if (
             differs(old, new, "scans", "sources", "parameters", "slice_index", "checkpoint")
-            or differs(old, new, "gain_matching", "crosshair", "curve_axis")
+            or differs(old, new, "gain_matching", "crosshair", "curve_axis", "refreshed")
             or old.reference_on_grid is not new.reference_on_grid
         ):
             self._ask(new)

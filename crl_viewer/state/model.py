@@ -153,6 +153,8 @@ class ViewerState:
         Name of the preset chosen last, even if the sliders have left it since.
     checkpoint
         The checkpoint asked for; None for the bundled default.
+    refreshed
+        Rises when newer weights lie there; what is shown stays until they are loaded.
     model, model_phase, model_message
         What is known of the loaded checkpoint, and one line when it is not ready.
     aligned
@@ -184,6 +186,7 @@ class ViewerState:
     error_limit: int = 10
     preset: str | None = None
     checkpoint: Path | None = None
+    refreshed: int = 0
     model: ModelFacts | None = None
     model_phase: ModelPhase = "absent"
     model_message: str = ""

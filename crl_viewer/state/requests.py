@@ -37,6 +37,8 @@ class RenderRequest:
         `time.perf_counter` at the event that asked, seconds.
     covered
         Where a resampled reference had measured anything; None where it has the source's grid.
+    refreshed
+        Rises when newer weights lie at the same `checkpoint`, as while a network is in training.
     """
 
     generation: int
@@ -50,13 +52,14 @@ class RenderRequest:
     curve_axis: Axis = "te"
     issued: float = 0.0
     covered: BoolArray | None = field(default=None, compare=False)
+    refreshed: int = 0
 
     @property
     def scene(self) -> tuple[object, ...]:
         """What must agree for a frame to be of use: everything but the sliders."""
-        return (self.checkpoint, self.sources, self.index, self.reference)
+        return (self.checkpoint, self.refreshed, self.sources, self.index, self.reference)
 
     @property
     def image(self) -> tuple[object, ...]:
         """What decides the synthesised pixels."""
-        return (self.checkpoint, self.sources, self.index, self.parameters)
+        return (self.checkpoint, self.refreshed, self.sources, self.index, self.parameters)

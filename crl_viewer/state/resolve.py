@@ -68,6 +68,7 @@ def render_request(
         parameters=state.parameters,
         index=state.slice_index,
         checkpoint=state.checkpoint,
+        refreshed=state.refreshed,
         gain=state.gain_matching,
         voxel=state.crosshair,
         curve_axis=state.curve_axis,

@@ -87,7 +87,8 @@ class Engine:
         self._opener = opener
         self._peek = peek
         self._synthesizer: Synthesis | None = None
-        self._tried: tuple[Path | None] | None = None
+        self._tried: tuple[Path | None, int] | None = None
+        self._facts: ModelFacts | None = None
         self._sources: tuple[Scan, ...] = ()
         self._rendered: tuple[object, ...] | None = None
         self._image: FloatArray | None = None
@@ -101,7 +102,7 @@ class Engine:
 
     def work(self, request: RenderRequest, newer: Newer) -> None:
         """Render one slice and compare it; report a refusal as one line."""
-        synthesizer = self._loaded(request.checkpoint)
+        synthesizer = self._loaded(request)
         if synthesizer is None or not request.sources:
             return
         shown = (request.image, request.reference, request.gain)
@@ -141,8 +142,10 @@ class Engine:
         """Render the volume and write it with its provenance; to be run as an errand."""
         from crl_core.io.export import save_synthetic
 
-        synthesizer = self._loaded(request.checkpoint)
-        if synthesizer is None or facts.card is None:
+        synthesizer = self._loaded(request)
+        # Of a network in training a newer one may have been loaded just now.
+        card = facts.card if self._facts is None else self._facts.card or facts.card
+        if synthesizer is None or card is None:
             self._emit(events.ExportFailed("No network is loaded. Choose another checkpoint."))
             return
         self._choose(synthesizer, request)
@@ -155,7 +158,7 @@ class Engine:
                 request.sources[0],
                 path,
                 request.parameters,
-                facts.card,
+                card,
                 synthesizer.scale,
                 sources=request.sources,
                 overwrite=True,
@@ -165,23 +168,46 @@ class Engine:
             return
         self._emit(events.Exported(path))
 
-    def _loaded(self, checkpoint: Path | None) -> Synthesis | None:
-        """Return the synthesizer of `checkpoint`, loading it at most once, even if refused."""
-        if self._tried == (checkpoint,):
+    def _loaded(self, request: RenderRequest) -> Synthesis | None:
+        """Return the synthesizer asked for, loading it at most once, even if refused.
+
+        Newer weights of the same checkpoint take the place of the older ones once they are there.
+        """
+        checkpoint, wanted = request.checkpoint, (request.checkpoint, request.refreshed)
+        before, self._tried = self._tried, wanted
+        if before == wanted:
             return self._synthesizer
-        self._tried = (checkpoint,)
-        self._synthesizer = None
-        self._rendered = self._shown = self._volume_done = self._curve_done = None
-        self._sources = ()
+        if self._synthesizer is not None and before is not None and before[0] == checkpoint:
+            return self._newer(self._synthesizer, checkpoint)
+        self._synthesizer = self._facts = None
+        self._forget()
         self._emit(events.ModelLoading(checkpoint, self._peek(checkpoint)))
         try:
             synthesizer, facts = self._opener(checkpoint, self._notice)
         except CRLError as refusal:
             self._emit(events.ModelFailed(checkpoint, str(refusal)))
             return None
-        self._synthesizer = synthesizer
-        self._emit(events.ModelReady(checkpoint, facts))
+        self._take(synthesizer, facts, checkpoint)
         return synthesizer
+
+    def _newer(self, older: Synthesis, checkpoint: Path | None) -> Synthesis:
+        try:
+            synthesizer, facts = self._opener(checkpoint, self._notice)
+        except CRLError as refusal:
+            self._emit(events.ModelKept(checkpoint, str(refusal)))
+            return older
+        self._forget()
+        self._take(synthesizer, facts, checkpoint)
+        return synthesizer
+
+    def _take(self, synthesizer: Synthesis, facts: ModelFacts, checkpoint: Path | None) -> None:
+        self._synthesizer, self._facts = synthesizer, facts
+        self._emit(events.ModelReady(checkpoint, facts))
+
+    def _forget(self) -> None:
+        """Forget what another network made."""
+        self._rendered = self._shown = self._volume_done = self._curve_done = None
+        self._sources = ()
 
     def _notice(self, text: str) -> None:
         self._emit(events.Notice(text))
@@ -255,7 +281,7 @@ class Engine:
 
     def _volume(self, synthesizer: Synthesis, request: RenderRequest, newer: Newer) -> None:
         source, reference = request.sources[0], request.reference
-        key = (request.checkpoint, request.sources, reference, request.parameters)
+        key = (*request.scene[:3], reference, request.parameters)
         if reference is None or source.n_slices < 2 or self._volume_done == key:
             return
         volume = synthesizer.render_volume(request.parameters, cancelled=newer)

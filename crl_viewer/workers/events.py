@@ -35,6 +35,14 @@ class ModelFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelKept:
+    """Newer weights of the same checkpoint were refused, in one line; the older ones stay."""
+
+    path: Path | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A request that cannot be met, in one line."""
 
@@ -63,7 +71,7 @@ class ExportFailed:
     message: str
 
 
-ModelEvent = ModelLoading | ModelReady | ModelFailed
+ModelEvent = ModelLoading | ModelReady | ModelFailed | ModelKept
 Event = (
     ModelEvent | Frame | Compared | VolumeCompared | Curve | Refused | Notice
     | Exported | ExportFailed
