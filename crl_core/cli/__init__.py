@@ -15,6 +15,7 @@ from types import TracebackType
 import typer
 
 from crl_core import __version__
+from crl_core.cli.arranging import arrange
 from crl_core.cli.checking import check
 from crl_core.cli.evaluating import evaluate
 from crl_core.cli.inspecting import inspect
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (synth, inspect, simulate, check, mend, prepare, train, evaluate):
+for command in (synth, inspect, simulate, arrange, check, mend, prepare, train, evaluate):
     app.command()(command)
 
 
