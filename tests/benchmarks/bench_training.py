@@ -11,6 +11,7 @@ encoded once. Both run in one process on one batch, alternating; the first loss 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -30,7 +31,7 @@ from crl_core.training.batch import Batch
 from crl_core.training.config import TrainingConfig
 from crl_core.training.folder import RunFolder
 from crl_core.training.losses import structure
-from crl_core.training.objective import TensorBatch
+from crl_core.training.objective import StepLoss, TensorBatch
 from crl_core.training.plan import paper_settings
 from crl_core.training.run import Run, make_fabric
 
@@ -82,6 +83,21 @@ class AuthorsLoop:
         return float(loss.detach())
 
 
+def in_double(model: CRL, batch: TensorBatch, config: TrainingConfig) -> float:
+    """Return how far the two losses lie apart where rounding plays no part.
+
+    At the paper's size a fresh network divides by codes near zero, which makes float32 itself
+    uncertain in the fifth digit, whatever the order of the sums.
+    """
+    exact = copy.deepcopy(model).double()
+    parts = (batch.images, batch.scales, batch.parameters, batch.mask)
+    images, scales, parameters, mask = (p.double() for p in parts)
+    with torch.no_grad():
+        theirs = AuthorsLoop(exact, 1e-4).loss(images, parameters)
+        ours, _ = StepLoss(exact, config)(images, scales, parameters, mask, 1)
+    return abs(float(theirs) - float(ours))
+
+
 def measure(
     features: int, blocks: int, rows: int, crop: int, rounds: int, precision: str
 ) -> dict[str, Any]:
@@ -111,6 +127,7 @@ def measure(
         theirs = AuthorsLoop(build_model("crl-code", **shape), config.learning_rate)
         theirs.model.load_state_dict(exact.model.state_dict())
         tensors = TensorBatch.of(batch, torch.device("cpu"))
+        twice = in_double(theirs.model, tensors, config)
         first = theirs.step(tensors.images, tensors.parameters)
         own_first = exact.advance(batch)[0]
         ours.advance(batch)
@@ -128,6 +145,7 @@ def measure(
         "precision of ours": precision, "threads": torch.get_num_threads(),
         "first loss, ours in fp32": own_first, "first loss, theirs": first,
         "apart": abs(own_first - first),
+        "apart in float64": twice,
         "pairs per step": pairs,
         "pairs per second, ours": pairs / medians["ours"],
         "pairs per second, theirs": pairs / medians["theirs"],
