@@ -74,7 +74,8 @@ class DigitalSampler:
 
     def describe(self) -> str:
         """Say what the data are."""
-        return f"digital subjects simulated from {len(self.anatomies)} anatomies"
+        count = len(self.anatomies)
+        return f"digital subjects simulated from {count} anatom{'ies' if count != 1 else 'y'}"
 
     def coverage(self) -> TrainingCoverage:
         """Return the neighbourhood of the named sequences, or the box of random ones."""

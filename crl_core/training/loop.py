@@ -221,7 +221,8 @@ class _Loop:
             yield events.Noted(run.step, note)
         if run.step == 0:
             yield from self._saved()
-            yield from self._preview()
+            # A network that is fine-tuned has to get better than it was.
+            yield from self._preview() if job.start is None else self._validated()
 
     # one step ----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from crl_core.checkpoint import load_checkpoint, save_checkpoint
 from crl_core.cli import main
 from crl_core.cli.common import progress_bar
 from crl_core.cli.simulating import choose_sequences
-from crl_core.cli.training import EventLines
+from crl_core.cli.training_show import EventLines
 from crl_core.io import bids, load, save
 from crl_core.models import build_model, preset_config
 from crl_core.scan import Scan
@@ -457,13 +457,13 @@ def test_simulate_refusals(crl: Run, tmp_path: Path) -> None:
 
 def test_train_on_digital_subjects(crl: Run, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
-    settings = {"architecture": SMALL, "batch": 2, "crop": 32, "contrasts": 2, "bf16": False}
+    settings = {"architecture": SMALL, "batch": 2, "crop": 32, "contrasts": 2, "precision": "fp32"}
     config.write_text(json.dumps(settings))
     words = ("--digital", "--config", config, "--steps", 1, "--workers", 0, "--device", "cpu")
     labels = label_map(tmp_path / "labels.nii.gz", size=150)
     code, out, err = crl("train", labels, "-o", tmp_path / "run", *words)
     assert code == 0, err
-    assert "simulated from 1 anatomies" in out
+    assert "simulated from 1 anatomy" in out
 
 
 def dataset(root: Path) -> Path:
@@ -511,12 +511,12 @@ def test_evaluate_refuses_what_is_no_dataset(crl: Run, checkpoint: Path, tmp_pat
 def test_train_writes_a_run_and_resumes(crl: Run, tmp_path: Path) -> None:
     root, run = dataset(tmp_path / "set"), tmp_path / "run"
     config = tmp_path / "config.json"
-    settings = {"architecture": SMALL, "batch": 2, "crop": 32, "contrasts": 2, "bf16": False}
+    settings = {"architecture": SMALL, "batch": 2, "crop": 32, "contrasts": 2, "precision": "fp32"}
     config.write_text(json.dumps(settings))
     words = ("train", root, "-o", run, "--config", config, "--steps", 2, "--workers", 0)
     code, out, _ = crl(*words, "--preset", "crl-plus", "--device", "cpu")
     assert code == 0, out
-    assert "From step 0" in out
+    assert "Started: " in out
     assert "Finished after 2 steps" in out
     assert load_checkpoint(run / "model.safetensors").card.preset == "crl-plus"
     code, _, err = crl(*words)
@@ -524,7 +524,7 @@ def test_train_writes_a_run_and_resumes(crl: Run, tmp_path: Path) -> None:
     assert "not empty" in one_line(err)
     code, out, _ = crl("train", root, "-o", run, "--resume", "--workers", 0, "--device", "cpu")
     assert code == 0
-    assert "From step 2" in out
+    assert "Going on from step 2" in out
     assert crl(*words, "--resume")[0] == 2, "a resumed run keeps its settings"
 
 

@@ -30,7 +30,7 @@ SETTINGS = {
     "batch": 2,
     "crop": 32,
     "contrasts": 2,
-    "bf16": False,
+    "precision": "fp32",
 }
 
 
