@@ -21,10 +21,11 @@ from crl_core.io.atomic import atomic_path
 log = logging.getLogger(__name__)
 
 MAX_RECENT = 10
+MAX_RUNS = 20
 
 
-CHOOSER_RANGE = (320, 8000)
-"""What a remembered width or height of the chooser may be, pixels."""
+SIZE_RANGE = (320, 8000)
+"""What a remembered width or height of a window may be, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ class Settings:
         Whether the error map is made after one gain.
     chooser
         Width and height of the chooser of scans as it was last left, pixels.
+    training
+        The same of the training dialog.
+    runs
+        Folders of the training runs opened last, newest first.
     """
 
     theme: str = "dark"
@@ -69,6 +74,8 @@ class Settings:
     error_limit: int = 10
     gain_matching: bool = False
     chooser: tuple[int, int] | None = None
+    training: tuple[int, int] | None = None
+    runs: tuple[str, ...] = ()
 
     def with_recent(self, *opened: Recent) -> Settings:
         """Return the settings with what was just opened in front, the last of it first."""
@@ -76,6 +83,11 @@ class Settings:
         for new in opened:
             recent = (new, *(r for r in recent if r != new))
         return replace(self, recent=recent[:MAX_RECENT])
+
+    def with_run(self, folder: str) -> Settings:
+        """Return the settings with a training run in front."""
+        runs = (folder, *(r for r in self.runs if r != folder))
+        return replace(self, runs=runs[:MAX_RUNS])
 
 
 def settings_path() -> Path:
@@ -120,8 +132,11 @@ def _checked(name: str, value: Any) -> Any:
         case "recent":
             entries = [_recent(v) for v in value] if isinstance(value, list) else []
             return tuple(r for r in entries if r is not None)[:MAX_RECENT]
-        case "chooser":
-            low, high = CHOOSER_RANGE
+        case "runs":
+            texts = [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+            return tuple(texts)[:MAX_RUNS]
+        case "chooser" | "training":
+            low, high = SIZE_RANGE
             pair = isinstance(value, list) and len(value) == 2
             fits = pair and all(type(v) is int and low <= v <= high for v in value)
             return (value[0], value[1]) if fits else None

@@ -29,6 +29,7 @@ from crl_viewer.views.dialogs import ScanQuestion, native_keys
 from crl_viewer.views.drop_hint import DropHint
 from crl_viewer.views.pane import ImagePane
 from crl_viewer.views.pane_grid import PaneGrid
+from crl_viewer.views.question_row import Answer, QuestionRow
 from crl_viewer.views.series_dialog import SeriesDialog
 from crl_viewer.views.side_panel import WIDE, WIDTH, Banner, SidePanel
 from crl_viewer.views.status import StatusLine
@@ -59,6 +60,7 @@ class MainWindow(QMainWindow):
     chooserLeft = Signal(int, int)
     """The chooser has gone; its width and height."""
     closing = Signal()
+    """The window closes; nothing can keep it any more."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,10 +74,13 @@ class MainWindow(QMainWindow):
         self._panel_wanted: bool | None = None
         self.asks = True
         """Whether questions are put to the user; without one present they are not."""
+        self.may_close: Callable[[], bool] | None = None
+        """Asked before the window closes; False keeps it, such as to ask the user first."""
         self._after_paint: list[Callable[[], None]] = []
         self.bar = TopBar(self.actions_by_id, self._fill_submenu)
         self.banner = Banner()
         self.banner.closed.connect(self.bannerClosed)
+        self.question = QuestionRow()
         self.activities = Activities()
         self.panes = PaneGrid()
         self.welcome = WelcomePage()
@@ -94,6 +99,7 @@ class MainWindow(QMainWindow):
         left = QVBoxLayout()
         left.setContentsMargins(0, 0, 0, 0)
         left.setSpacing(0)
+        left.addWidget(self.question)
         left.addWidget(self.activities)
         left.addWidget(self.banner)
         left.addWidget(self._stack, 1)
@@ -291,6 +297,17 @@ class MainWindow(QMainWindow):
         dialog.show()
         return dialog
 
+    def ask(self, question: str, answers: Sequence[Answer]) -> None:
+        """Ask across the window, which goes on meanwhile: (text, red, what happens then)."""
+        self.question.ask(question, answers)
+        self.come_forward()
+
+    def come_forward(self) -> None:
+        """Come before the other windows."""
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
     def on_painted(self, call: Callable[[], None]) -> None:
         """Call once the next synthesised image has reached the screen."""
         self._after_paint = [call]
@@ -371,7 +388,10 @@ class MainWindow(QMainWindow):
             self.dropped.emit(files)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Tell the rest of the program."""
+        """Ask whoever has a say, then tell the rest of the program."""
+        if self.may_close is not None and not self.may_close():
+            event.ignore()
+            return
         self.closing.emit()
         super().closeEvent(event)
 
