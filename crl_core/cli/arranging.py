@@ -48,14 +48,17 @@ def arrange(
     with progress_bar("Files") as show:
         arrangement = propose(folder, progress=show)
     arrangement = arrangement.with_parameters(typed, "nominal" if nominal else "given")
+    for contrast in typed:
+        if not arrangement.uses_typed(contrast):
+            notice(f"{contrast}: the files state TR, TE and TI, which are kept")
     if only_list or output is None:
         typer.echo(words(arrangement))
         return
+    with progress_bar("Images") as show:
+        write(arrangement, output, progress=show)
     for image in arrangement.images:
         if image.why_left_out:
             notice(f"left out: {image.path.relative_to(folder)}, {image.why_left_out}")
-    with progress_bar("Images") as show:
-        write(arrangement, output, progress=show)
     typer.echo(f"{summary(arrangement)} in {output}")
 
 

@@ -7,6 +7,7 @@ stay out: the dataset knows people by numbers, and where a file came from is not
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from crl_core.io.bids import (
     write_participants,
 )
 from crl_core.io.image_file import SIMULATED_FIELD, SIMULATED_MARK, is_simulated
+from crl_core.io.timing import NAMES
 from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters
 
@@ -188,11 +190,10 @@ def from_scans(
             kept.append(scan)
     if not kept:
         raise InputError("no acquired scan is open", remedy="Open the scans to train on")
-    images: list[ArrangedImage] = []
-    for number, scan in enumerate(kept):
-        known = _known(scan)
-        contrast = contrast_of(scan.name, suffix_by(known))
-        images.append(ArrangedImage(Path(str(number)), "01", "", contrast, known))
+    images = [
+        ArrangedImage(Path(str(number)), "01", "", contrast, _known(scan))
+        for number, (scan, contrast) in enumerate(zip(kept, _contrasts(kept), strict=True))
+    ]
     targets = Arrangement(Path(), tuple(images)).targets()
     digital = [_is_digital(scan) for scan in kept]
     with atomic_folder(root) as made:
@@ -200,6 +201,18 @@ def from_scans(
             _write_scan(scan, made / targets[image.path], simulated)
         _describe(made, name, ("01",), digital)
     return root
+
+
+def _contrasts(scans: Sequence[Scan]) -> list[str]:
+    """Return words of contrast from the scans' names, with the times where several share them."""
+    words = [contrast_of(scan.name, suffix_by(_known(scan))) for scan in scans]
+    counts = Counter(word.lower() for word in words)
+    return [
+        word
+        if counts[word.lower()] == 1
+        else "-".join([word, *(f"{n}{t:.0f}" for n, t in zip(NAMES, p.triple, strict=True) if t)])
+        for word, p in zip(words, map(_known, scans), strict=True)
+    ]
 
 
 def _known(scan: Scan) -> SequenceParameters:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -45,9 +45,10 @@ _TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
 
 _LABEL_INTENT = 1002
 _MOST_LABELS = 256
-_PIECEWISE = 0.9
-"""Share of neighbours in the foreground with one value, from which on an image of few whole
-numbers is a segmentation. Scans have noise: 8-bit heads reach 0.3."""
+_PIECEWISE = ((9, 0.0), (32, 0.78), (_MOST_LABELS + 1, 0.6))
+"""From which share of equal neighbours on an image of fewer whole numbers than that is a
+segmentation. In 15 whole-head label maps (53 labels) 0.87 or more are equal at 1 mm, 0.61 at
+4 mm; in 15 T1w, T2w and FLAIR scans at most 0.16 at 256 levels, 0.58 at 32 and 0.76 at 16."""
 
 _CODES = ("SE", "IR", "GR", "EP", "RM")
 """What ``ScanningSequence`` may hold; other text is not copied."""
@@ -110,8 +111,10 @@ def look(path: Path) -> Found:
         reason = _why_not(file)
         return Found(Timing(), reason) if reason else Found(file.timing())
     except CRLError as error:
+        other = error.path is not None and error.path != path
+        where = f"{error.path.name} " if error.path is not None and other else ""
         remedy = f". {error.remedy}" if error.remedy else ""
-        return Found(Timing(), f"{error.problem.rstrip('.')}{remedy}")
+        return Found(Timing(), f"{where}{error.problem.rstrip('.')}{remedy}")
 
 
 def fields_of(
@@ -139,8 +142,9 @@ def fields_of(
         ``ScanningSequence`` of the source, where it has one.
     """
     fields = to_fields(parameters, origins)
-    codes = [code for code in _CODES if code in str(sequence).upper().replace("\\", " ")]
-    if codes and not {"SE", "IR"} & set(codes):
+    listed = set(re.split(r"[^A-Z]+", str(sequence or "").upper()))
+    codes = [code for code in _CODES if code in listed and (code != "IR" or parameters.inverted)]
+    if {"GR", "EP"} & set(codes):
         fields["ScanningSequence"] = codes  # a gradient echo must not pass for a spin echo
     ti = origins.get("ti")
     assumed = ti is not None and ti.certainty == "nominal" and not parameters.inverted
@@ -169,7 +173,12 @@ def copy_image(source: Path, target: Path) -> dict[str, Any]:
     simulated = is_simulated(sidecar, header)
     with atomic_path(target) as temporary:
         if _says_nothing(source, header):
-            shutil.copyfile(source, temporary)
+            with source.open("rb") as stream, temporary.open("wb") as out:
+                for block in _blocks(stream, source):
+                    out.write(block)
+            with _reading(temporary) as copy:
+                for _ in _blocks(copy, source):
+                    pass  # to the end, where the checksum stands
         else:
             _write_anew(source, temporary, SIMULATED_MARK if simulated else "")
     return {
@@ -211,11 +220,18 @@ def _why_no_picture(data: NDArray[np.float32]) -> str:
         return "a mask, it holds two values"
     if len(values) > _MOST_LABELS or not np.array_equal(values, np.round(values)):
         return ""
-    first, second = data[:-1], data[1:]
-    inside = (first != values[0]) & (second != values[0])
-    if inside.any() and (first == second)[inside].mean() >= _PIECEWISE:
+    needed = next(share for below, share in _PIECEWISE if len(values) < below)
+    if max(_equal_neighbours(data, values[0], axis) for axis in range(3)) >= needed:
         return f"a segmentation, areas of {len(values)} values"
     return ""
+
+
+def _equal_neighbours(data: NDArray[np.float32], background: float, axis: int) -> float:
+    """Return which share of the neighbours along an axis, off the background, are equal."""
+    moved = np.moveaxis(data, axis, 0)
+    first, second = moved[:-1], moved[1:]
+    inside = (first != background) & (second != background)
+    return float((first == second)[inside].mean()) if inside.any() else 0.0
 
 
 # copies -----------------------------------------------------------------------------------------
@@ -233,8 +249,13 @@ def _says_nothing(source: Path, header: Any) -> bool:
 
 def _write_anew(source: Path, target: Path, description: str) -> None:
     """Compress a file again with its texts and extensions blanked."""
-    with _reading(source) as stream, target.open("wb") as raw:
-        start = stream.read(540)
+    with (
+        _reading(source) as stream,
+        target.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as out,
+    ):
+        blocks = _blocks(stream, source)
+        start = next(blocks, b"")
         kind: Any = nib.Nifti2Header if start[4:8] == b"n+2\0" else nib.Nifti1Header
         size = 540 if kind is nib.Nifti2Header else 348
         header = kind(start[:size], check=False)
@@ -242,17 +263,14 @@ def _write_anew(source: Path, target: Path, description: str) -> None:
             if name in header:
                 header[name] = b""
         header["descrip"] = description.encode("ascii")
-        gap = max(0, int(header["vox_offset"]) - size)
-        rest = start[size:]
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as out:
-            out.write(header.binaryblock)
-            out.write(b"\0" * gap)  # extensions; zeros say that there are none
-            passed = len(rest[:gap])
-            while passed < gap:
-                passed += len(stream.read(min(gap - passed, 1 << 20))) or gap
-            out.write(rest[gap:])
-            for block in _blocks(stream, source):
-                out.write(block)
+        first_voxel = max(size, int(header["vox_offset"]))
+        while len(start) < first_voxel:
+            start += next(blocks)
+        out.write(header.binaryblock)
+        out.write(b"\0" * (first_voxel - size))  # here extensions were; zeros say there are none
+        out.write(start[first_voxel:])
+        for block in blocks:
+            out.write(block)
 
 
 def _reading(source: Path) -> BinaryIO:
@@ -262,10 +280,10 @@ def _reading(source: Path) -> BinaryIO:
 
 
 def _blocks(stream: BinaryIO, source: Path) -> Iterator[bytes]:
-    read: Callable[[int], bytes] = stream.read
+    """Give what is left of a stream; a refusal names the source, not the copy."""
     while True:
         try:
-            block = read(1 << 20)
+            block = stream.read(1 << 20)
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(
                 "cannot be read to its end", path=source, remedy="Copy or export the file again"

@@ -7,6 +7,7 @@ that open, explicit words such as patient01 decide before folders, and folders b
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -85,16 +86,16 @@ def acquisition_labels(contrasts: Iterable[str]) -> dict[str, str]:
     An unknown word of a file name may be that of a person, so it is not written.
     """
     labels: dict[str, str] = {}
+    taken: set[str] = set()
     for contrast in sorted(set(contrasts), key=natural):
         tokens = contrast.split("-")
-        known = "".join(token for token in tokens if is_known(token))
-        label, number = known, 0
-        while not label or label.lower() in {taken.lower() for taken in labels.values()}:
-            number += 1
-            label = f"{known}other{number}"
-        if not number and not all(is_known(token) for token in tokens):
-            label = f"{known}other1"
-        labels[contrast] = label
+        known = "".join(token for token in tokens if is_known(token) and token.isascii())
+        counted = (f"{known}other{number}" for number in itertools.count(1))
+        whole = [known] if all(map(is_known, tokens)) and known else []
+        labels[contrast] = next(
+            label for label in itertools.chain(whole, counted) if label.lower() not in taken
+        )
+        taken.add(labels[contrast].lower())
     return labels
 
 
@@ -159,7 +160,10 @@ def _free_people(both: Sequence[_Entry]) -> None:
 
 def _numbered_images(flat: Sequence[_Entry]) -> None:
     """Tell 1_T1 beside 2_T2, numbers of scans, from numbers of people."""
-    short = all(len(e.name.rest) == 1 and re.fullmatch(r"\d{1,3}", e.name.rest[0]) for e in flat)
+    short = all(
+        len(e.name.rest) == 1 and re.fullmatch(r"\d{1,2}", e.name.rest[0]) and not _when(e)
+        for e in flat
+    )
     alone = len({e.look for e in flat}) == len(flat) == len({_free(e.name.rest) for e in flat})
     if short and alone and len(flat) > 1:
         for entry in flat:

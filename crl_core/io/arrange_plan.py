@@ -18,6 +18,9 @@ from crl_core.sequence import SequenceParameters
 
 Typed = Literal["nominal", "given"]
 
+TYPED = "given by the user"
+"""Where a typed value comes from."""
+
 _BELIEVED = ("stated", "given")
 """Values of these kinds in a file are not replaced by what is typed for a whole contrast."""
 
@@ -118,6 +121,11 @@ class Arrangement:
         ]
         return replace(self, images=tuple(changed))
 
+    def uses_typed(self, contrast: str) -> bool:
+        """Return whether a value typed for a contrast was needed for one of its images."""
+        own = [image for image in self.kept if _plain(image.contrast) == _plain(contrast)]
+        return any(o.where == TYPED for image in own for o in image.origins.values())
+
     def without(self, paths: Iterable[str | Path]) -> Arrangement:
         """Return the same without some files; they stay listed, with that as the reason."""
         unwanted = {Path(path) for path in paths}
@@ -155,7 +163,7 @@ def _typed(image: ArrangedImage, typed: SequenceParameters, certainty: Typed) ->
     for name, value in image.stated.values.items():
         if image.stated.origins[name].certainty in _BELIEVED:
             timing.add(name, value, image.stated.origins[name])
-    origin = Origin("given by the user", certainty)
+    origin = Origin(TYPED, certainty)
     for name, value in zip(NAMES, typed.triple, strict=True):
         timing.add(name, value, origin)
     parameters = timing.parameters

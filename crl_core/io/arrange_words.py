@@ -290,6 +290,6 @@ def _note(name: Name, word: str, value: str) -> None:
     if person:
         if key not in name.people:
             name.people.append(key)
-        name.digits = value if number and not number[2] else ""
+        name.digits = value if number and not number[2] and value.isascii() else ""
     elif key not in name.visits:
         name.visits.append(key)
