@@ -119,6 +119,9 @@ ACTIONS: Mapping[str, Action] = _table(
     ),
     Action("open_checkpoint", "Open checkpoint…", "Ctrl+Shift+O", "", "Use another network"),
     Action("bundled_checkpoint", "Bundled checkpoint", "", "", "Return to the shipped network"),
+    Action("train", "Train a network…", "Ctrl+T", "",
+           "Set a training up, watch one that runs, compare what came of several"),
+    Action("open_run", "Open training run…", "", "", "Watch a training or look at an earlier one"),
     Action("model_card", "Model card", "", "", "What the network was trained on"),
     Action("shortcuts", "Keyboard and mouse", "F1", "", "Every shortcut"),
     Action("about", "About CRL Explorer", "", "", "Version, device, licence"),
@@ -138,7 +141,8 @@ MENUS: Mapping[str, tuple[str, ...]] = {
     "Contrast": ("undo", "redo", "snap", "-", *(f"preset:{name}" for name in PRESETS), "-",
                  "step:down", "step:up", "step:far-down", "step:far-up", "-", "gain_matching",
                  "error_limit:5", "error_limit:10", "error_limit:20"),
-    "Model": ("@sources", "-", "open_checkpoint", "bundled_checkpoint", "-", "model_card"),
+    "Model": ("@sources", "-", "train", "open_run", "-", "open_checkpoint", "bundled_checkpoint",
+              "-", "model_card"),
     "Help": ("welcome", "shortcuts", "-", "about"),
 }  # fmt: skip
 """Which actions stand in which menu; ``@`` names a submenu that the window fills."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QPoint, QTimer
 from PySide6.QtWidgets import QApplication
@@ -27,6 +28,7 @@ from crl_viewer.controllers.opening import Finder, OpeningController
 from crl_viewer.controllers.parameters import ParametersController
 from crl_viewer.controllers.scans import ScansController
 from crl_viewer.controllers.synthesis import SynthesisController
+from crl_viewer.controllers.training import Launch, TrainingController
 from crl_viewer.controllers.windows import ROLES, Role, WindowsController
 from crl_viewer.settings import Recent, Settings, load_settings, save_settings
 from crl_viewer.state.model import ModelFacts, Store, ViewerState
@@ -42,6 +44,10 @@ from crl_viewer.workers.loader import Loader
 from crl_viewer.workers.registering import register_rigidly
 from crl_viewer.workers.tasks import Tasks
 from crl_viewer.workers.thumbnails import thumbnails
+
+if TYPE_CHECKING:
+    from crl_viewer.views.training.dialog import TrainingDialog
+    from crl_viewer.views.training.setup_page import SetupPage
 
 log = logging.getLogger("crl_viewer")
 
@@ -70,6 +76,7 @@ class Services:
     register: Register = register_rigidly
     demos: Mapping[str, Callable[[], list[Scan]]] = field(default_factory=lambda: DEMOS)
     settings_path: Path | None = None
+    launch: Launch = field(default_factory=Launch)
 
 
 class Viewer(QObject):
@@ -128,7 +135,8 @@ class Viewer(QObject):
         QTimer.singleShot(0, self._load_thumbnails)
 
     def close(self) -> None:
-        """Stop the threads and remember the settings."""
+        """Stop the threads and remember the settings; training runs go on."""
+        self.controllers.training.close()
         self.bridge.close()
         self.tasks.close()
         self.loader.close()
@@ -180,11 +188,30 @@ class Viewer(QObject):
                 self._services.demos, self._remember,
             ),
             synthesis=SynthesisController(store, self.worker, window.status, window),
+            training=TrainingController(
+                store, window, self._training_dialog, lambda: self.settings,
+                self.change_settings, self._services.launch,
+            ),
         )
+
+    def _training_dialog(self) -> tuple[TrainingDialog, SetupPage]:
+        # Imported when first asked for, because the window opens faster without.
+        from crl_viewer.views.training.dialog import TrainingDialog
+        from crl_viewer.views.training.setup_page import SetupPage
+
+        # A window of its own beside the main one, so that the sliders can come before it.
+        dialog, page = TrainingDialog(), SetupPage()
+        dialog.set_setup_page(page, page.footer)
+        page.sentenceChanged.connect(lambda text: dialog.set_sentence(text, "setup"))
+        if self.settings.training is not None:
+            dialog.resize(*self.settings.training)
+        return dialog, page
 
     def _wire(self) -> None:
         window, do = self.window, self.controllers
         window.triggered.connect(self.commands.dispatch)
+        window.may_close = do.training.may_close
+        window.closing.connect(do.training.close_dialog)
         window.dropped.connect(lambda names: do.opening.open_paths([Path(n) for n in names]))
         window.chooserLeft.connect(self._chooser_left)
         window.bannerClosed.connect(lambda: self.store.update(banner=""))

@@ -21,6 +21,7 @@ from crl_viewer.controllers.opening import OpeningController
 from crl_viewer.controllers.parameters import ParametersController
 from crl_viewer.controllers.scans import ScansController
 from crl_viewer.controllers.synthesis import SynthesisController
+from crl_viewer.controllers.training import TrainingController
 from crl_viewer.controllers.windows import WindowsController
 from crl_viewer.settings import Settings
 from crl_viewer.state.model import Store
@@ -45,6 +46,7 @@ class Controllers:
     alignment: AlignmentController
     opening: OpeningController
     synthesis: SynthesisController
+    training: TrainingController
 
 
 class Commands:
@@ -273,6 +275,16 @@ class Commands:
     def bundled_checkpoint(self) -> None:
         """Return to the shipped network."""
         self._store.update(checkpoint=None, banner="")
+
+    def train(self) -> None:
+        """Open the training dialog, at the run that is at work if there is one."""
+        self._do.training.open()
+
+    def open_run(self) -> None:
+        """Choose the folder of a training run and show it."""
+        name = QFileDialog.getExistingDirectory(self._window, "Open training run")
+        if name:
+            self._do.training.open_run(Path(name))
 
     def model_card(self) -> None:
         """Show what the network was trained on and how good it is."""
