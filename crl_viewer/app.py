@@ -195,7 +195,6 @@ class Viewer(QObject):
         )
 
     def _training_dialog(self) -> tuple[TrainingDialog, SetupPage]:
-        # Imported when first asked for, because the window opens faster without.
         from crl_viewer.views.training.dialog import TrainingDialog
         from crl_viewer.views.training.setup_page import SetupPage
 

@@ -15,22 +15,22 @@ from PySide6.QtGui import QDesktopServices
 
 from crl_core.errors import CRLError
 from crl_core.training.folder import RunFolder, is_run
-from crl_viewer.controllers.training_run import TrainingRunController
-from crl_viewer.controllers.training_setup import TrainingSetupController
 from crl_viewer.controllers.trying import TryingController, TryingShell
 from crl_viewer.settings import Settings
 from crl_viewer.state.model import Store, ViewerState
 from crl_viewer.state.training_run import KnownRun, RunState
-from crl_viewer.state.training_setup_plan import Job
-from crl_viewer.workers import training_process
 from crl_viewer.workers.bridge import Bridge
 from crl_viewer.workers.loader import Loader
 from crl_viewer.workers.looking_at_runs import known_runs
-from crl_viewer.workers.training_process import TrainingProcess
 
 if TYPE_CHECKING:
+    # The dialog with all behind it is imported when first asked for: the window opens faster.
+    from crl_viewer.controllers.training_run import TrainingRunController
+    from crl_viewer.controllers.training_setup import TrainingSetupController
+    from crl_viewer.state.training_setup_plan import Job
     from crl_viewer.views.training.dialog import TrainingDialog
     from crl_viewer.views.training.setup_page import SetupPage
+    from crl_viewer.workers.training_process import TrainingProcess
 
 EVERY_MS = 400
 """How often the processes that were started are looked after."""
@@ -48,12 +48,26 @@ class TrainingShell(TryingShell, Protocol):
         """Close the window."""
 
 
+def start_process(job: Job, run: Path) -> TrainingProcess:
+    """Start a run in a process of its own."""
+    from crl_viewer.workers import training_process
+
+    return training_process.start(job, run)
+
+
+def resume_process(run: Path) -> TrainingProcess:
+    """Go on with a run in a process of its own."""
+    from crl_viewer.workers import training_process
+
+    return training_process.resume(run)
+
+
 @dataclass(frozen=True)
 class Launch:
     """What starts processes; tests put in their own."""
 
-    start: Callable[[Job, Path], TrainingProcess] = training_process.start
-    resume: Callable[[Path], TrainingProcess] = training_process.resume
+    start: Callable[[Job, Path], TrainingProcess] = start_process
+    resume: Callable[[Path], TrainingProcess] = resume_process
 
 
 class TrainingController(QObject):
@@ -128,7 +142,11 @@ class TrainingController(QObject):
         self.open()
 
     def _make_dialog(self) -> None:
-        self.dialog, page = dialog, page = self._make()
+        from crl_viewer.controllers.training_run import TrainingRunController
+        from crl_viewer.controllers.training_setup import TrainingSetupController
+
+        dialog, page = self._make()
+        self.dialog = dialog
         self._leaving[id(dialog)] = dialog
         # It is deleted a moment after it has closed; until then somebody has to hold it.
         dialog.destroyed.connect(partial(self._leaving.pop, id(dialog), None))
