@@ -168,6 +168,14 @@ def test_people_of_two_kinds_with_one_number_are_counted() -> None:
     assert [p for p, _, _ in placed("patient01_T1", "control01_T1")] == ["02", "01"]
 
 
+def test_leading_zeros_do_not_split_a_person() -> None:
+    assert placed("patient1_T1", "Patient-01/T2", "patient2_T1") == [
+        ("01", "", "T1"),
+        ("01", "", "T2"),
+        ("2", "", "T1"),
+    ]
+
+
 def test_long_numbers_of_a_hospital_are_not_kept() -> None:
     assert [p for p, _, _ in placed("patient4711234_T1", "patient4711299_T1")] == ["01", "02"]
 
