@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 EVERY_MS = 400
 """How often the processes that were started are looked after."""
 
+NEVER_BEGAN = "Stopped before it had begun: nothing was written."
+
 Answers = Sequence[tuple[str, bool, Callable[[], None]]]
 
 
@@ -112,6 +114,7 @@ class TrainingController(QObject):
         self._leaving: dict[int, TrainingDialog] = {}
         self._processes: dict[Path, TrainingProcess] = {}
         self._starting: set[Path] = set()
+        self._given_up: set[Path] = set()
         self._ours: set[Path] = set()
         self._sure = self._asking = False
         self._timer = QTimer(self, interval=EVERY_MS)
@@ -162,6 +165,7 @@ class TrainingController(QObject):
         dialog.tryRequested.connect(self.trying.try_run)
         dialog.useRequested.connect(self.trying.use)
         dialog.resumeRequested.connect(self.resume)
+        dialog.stopRequested.connect(self._stop_starting)
         dialog.openFolderRequested.connect(_open_folder)
         dialog.left.connect(self._left)
 
@@ -257,6 +261,13 @@ class TrainingController(QObject):
         if self.run is not None:
             self.run.refresh()
 
+    def _stop_starting(self) -> None:
+        """Stop a run that has no folder yet, which could be told so; others are told by it."""
+        run = self.run.folder if self.run is not None else None
+        if run is not None and run in self._starting and run in self._processes:
+            self._given_up.add(run)
+            self._loader.submit(partial(_stop, [run], dict(self._processes)), lambda future: None)
+
     # the processes -----------------------------------------------------------------------------
 
     def _look_after(self) -> None:
@@ -270,8 +281,11 @@ class TrainingController(QObject):
 
     def _ended(self, run: Path, future: Future[tuple[str, bool]]) -> None:
         reason, is_there = future.result()
-        if reason:
-            self._died(run, reason, is_there)
+        if run in self._given_up:
+            self._given_up.discard(run)
+            reason = ""
+        if reason or not is_there:
+            self._died(run, reason or NEVER_BEGAN, is_there)
         else:
             self._starting.discard(run)
             self._ours.discard(run)

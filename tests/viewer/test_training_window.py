@@ -16,7 +16,7 @@ from crl_core.checkpoint import default_checkpoint
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
 from crl_core.training.folder import MODEL, STATE, RunFolder
-from crl_viewer.controllers.training import Launch
+from crl_viewer.controllers.training import NEVER_BEGAN, Launch
 from crl_viewer.controllers.trying import GONE
 from crl_viewer.settings import MAX_RUNS, Settings, load_settings, save_settings
 from crl_viewer.state.training_setup_plan import Job
@@ -399,6 +399,31 @@ def test_a_run_that_cannot_begin_says_why(opened, children, tmp_path) -> None:
     assert not (tmp_path / "new").exists()
     opened.window.close()
     assert not opened.window.isVisible()  # nothing is left to be asked about
+
+
+def test_a_run_is_stopped_before_it_has_a_folder(
+    opened, children, dataset, tmp_path, qtbot
+) -> None:
+    control = training(opened)
+    control.open()
+    control.start(Job(vars_of(TINY), DataConfig((str(dataset),)), None), tmp_path / "new")
+    wait(opened, lambda: bool(control._processes) and control.dialog.page == "run")
+    footer = control.dialog.run_footer
+    press(footer.stop, qtbot)
+    press(footer._answers[0], qtbot)
+    wait(opened, lambda: footer._notice == NEVER_BEGAN)
+    assert control.run.folder is None
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_cannot_go_on_says_why(opened, children, run, qtbot) -> None:
+    # Its data are not there any more.
+    dialog = show_run(opened, run)
+    press(dialog.run_footer.resume, qtbot)
+    assert not dialog.run_footer.resume.isVisible()
+    wait(opened, lambda: "studies" in dialog.run_footer._notice)
+    assert dialog.run_footer.resume.isVisible()
+    assert training(opened).run.folder == run.path
 
 
 def test_from_start_to_the_sliders(opened, children, dataset, tmp_path, qtbot) -> None:
