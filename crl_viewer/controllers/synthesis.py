@@ -158,4 +158,4 @@ class SynthesisController:
 
 def _read(request: RenderRequest) -> tuple[object, ...]:
     """Return what the network has to read before it can render."""
-    return (request.checkpoint, request.sources, request.index)
+    return (request.checkpoint, request.refreshed, request.sources, request.index)

@@ -365,6 +365,9 @@ class TrainingController(QObject):
         self._store.changed.disconnect(self._on_changed)
         self._bridge.close()
         self._loader.close()
+        for run, process in self._processes.items():
+            if run not in self._starting:  # it has read what it was started with
+                process.tidy()
 
 
 def _farewell(process: TrainingProcess) -> tuple[str, bool]:
