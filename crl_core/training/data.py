@@ -20,7 +20,7 @@ from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig, person_of
 from crl_core.training.digital import DigitalSampler
 from crl_core.training.files import SubjectSampler
-from crl_core.trust import TrainingCoverage
+from crl_core.trust import MAX_POINTS, TrainingCoverage
 
 T = TypeVar("T")
 
@@ -248,9 +248,10 @@ def merged(a: TrainingCoverage, b: TrainingCoverage) -> TrainingCoverage:
     """Return where either of two parts of the parameter space is."""
     points = tuple(dict.fromkeys((*a.points, *b.points)))
     held = tuple(p for p in dict.fromkeys((*a.held_out, *b.held_out)) if p not in points)
-    both = f"{a.data} and {b.data}" if a.data and b.data and a.data != b.data else a.data or b.data
+    told = dict.fromkeys([*a.data.split(" and "), *b.data.split(" and ")])
+    both = " and ".join(part for part in told if part)
     return replace(
-        a, points=points[:64], held_out=held[:64], box=a.box or b.box, data=both
+        a, points=points[:MAX_POINTS], held_out=held[:MAX_POINTS], box=a.box or b.box, data=both
     )
 
 

@@ -37,6 +37,7 @@ NARROWER: tuple[dict[str, Any], ...] = (
 
 QUICK_MINUTES, FINE_TUNE_MINUTES = 5.0, 12.0
 
+LARGE, LARGE_CROP = 5_000_000, 24
 _KEPT_FREE = 0.06
 _WARM, _TIMED = 1, 3
 
@@ -188,15 +189,17 @@ def choose_precision(config: TrainingConfig, device: str) -> TrainingConfig:
     """Settle ``"auto"``: the precision in which a short step of this network is faster."""
     if config.precision != "auto":
         return config
+    large = _is_large(config)
     short = replace(
-        config, batch=1, crop=min(config.crop, 48), contrasts=2, accumulate=1, compile=False
-    )
+        config, batch=1, crop=16 if large else min(config.crop, 48), contrasts=2,
+        accumulate=1, compile=False,
+    )  # fmt: skip
     times = {}
     for precision in ("fp32", "bf16"):
         try:
             with TemporaryDirectory() as folder:
                 probe = _Probe(replace(short, precision=precision), device, Path(folder))
-                times[precision] = probe.seconds_per_step(steps=2)
+                times[precision] = probe.seconds_per_step(steps=1 if large else 2)
         except (RuntimeError, TypeError, NotImplementedError):
             continue  # a device that cannot do it at all
     best = min(times, key=lambda p: times[p]) if times else "fp32"
@@ -279,13 +282,20 @@ class _Probe:
     """A throwaway run to take times from."""
 
     def __init__(
-        self, config: TrainingConfig, device: str, folder: Path, data: TrainingData | None = None
+        self,
+        config: TrainingConfig,
+        device: str,
+        folder: Path,
+        data: TrainingData | None = None,
+        *,
+        whole: bool = True,
     ) -> None:
         fabric = make_fabric(device, config.precision, config.preset, alone=True)
         with torch.random.fork_rng(devices=[]):
             self.run = Run(config, RunFolder(folder), fabric)
         self.sampler = data.train if data is not None else None
-        self.batch = self.sampler.batch(0, 1.0) if self.sampler else _noise(config)
+        shown = self.sampler if whole else None
+        self.batch = shown.batch(0, 1.0) if shown is not None else _noise(config)
 
     def seconds_per_step(self, steps: int = _TIMED) -> float:
         """Return the time of one step, its batch made ahead."""
@@ -302,12 +312,21 @@ class _Probe:
 def _measured(
     config: TrainingConfig, data: TrainingData, device: str
 ) -> tuple[float, int, float]:
-    """Return seconds per step, pairs per step and peak memory in MB."""
+    """Return seconds per step, pairs per step and peak memory in MB.
+
+    Of a large network one small crop is timed, and the rest of the batch is reckoned: a whole step
+    of the paper's size takes minutes on two cores, and a window waits for the answer.
+    """
     from crl_core.training.meter import Meter
 
+    meter = Meter(device.split(":")[0])
+    before, factor, short = meter.memory_mb(), 1.0, config
+    if device == "cpu" and _is_large(config):
+        short = replace(config, batch=1, crop=min(config.crop, LARGE_CROP))
+        factor = config.batch * (config.crop / short.crop) ** 2
     with TemporaryDirectory() as folder:
-        probe = _Probe(config, device, Path(folder), data)
-        pace = probe.seconds_per_step()
+        probe = _Probe(short, device, Path(folder), data, whole=factor == 1.0)
+        pace = factor * probe.seconds_per_step(_TIMED if factor == 1.0 else 1)
     assert probe.sampler is not None
     began = time.perf_counter()
     probe.sampler.batch(1, 1.0)
@@ -317,8 +336,16 @@ def _measured(
         pace += making / max(1, torch.get_num_threads())
     else:
         pace = max(pace, making)
-    contrasts = probe.batch.images.shape[1]
-    return pace, probe.run.pairs(contrasts), Meter(device.split(":")[0]).memory_mb()
+    contrasts = probe.sampler.batch(0, 1.0, range(1)).images.shape[1]
+    pairs = config.batch * probe.run.pairs(contrasts) // short.batch
+    return pace, pairs, before + factor * max(0.0, meter.memory_mb() - before)
+
+
+def _is_large(config: TrainingConfig) -> bool:
+    """Return whether a step of a network takes minutes on a processor."""
+    from crl_core.models.skeleton import skeleton
+
+    return skeleton({**preset_config(config.preset), **config.architecture}).n_parameters > LARGE
 
 
 def _noise(config: TrainingConfig) -> Any:

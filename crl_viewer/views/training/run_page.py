@@ -191,7 +191,7 @@ class RunPage(QWidget):
             f"{number(state.busy_percent)} %" if state.busy_percent > 0 else DASH,
             memory_text(state.memory_mb),
         ]  # fmt: skip
-        on_gpu = not state.device.lower().startswith("cpu")
+        on_gpu = "cpu" not in state.device.lower()
         memory = "GPU memory" if on_gpu and state.device else "memory"
         self.numbers.set_values(values, ("pairs per second", "processors", memory))
         self.numbers.setToolTip(state.device)
