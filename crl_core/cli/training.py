@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,6 +86,9 @@ def train(
     Exit codes: 0 finished, 1 refused or failed, 2 wrong usage, 3 stopped early with its state
     saved.
     """
+    # Threads that wait for each other must not keep a processor busy: beside a window, or another
+    # training, that costs more than it gains. Read when torch is imported, so it is set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     asked = {"pause": pause, "continue": go_on, "stop": stop, "finish": finish}
     commands = [name for name, wanted in asked.items() if wanted]
     if len(commands) > 1:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     # The dialog with all behind it is imported when first asked for: the window opens faster.
     from crl_viewer.controllers.training_run import TrainingRunController
     from crl_viewer.controllers.training_setup import TrainingSetupController
+    from crl_viewer.controllers.training_views import DialogView, SetupPageView
     from crl_viewer.state.training_setup_plan import Job
-    from crl_viewer.views.training.dialog import TrainingDialog
-    from crl_viewer.views.training.setup_page import SetupPage
     from crl_viewer.workers.training_process import TrainingProcess
 
 EVERY_MS = 400
@@ -95,7 +94,7 @@ class TrainingController(QObject):
         self,
         store: Store,
         shell: TrainingShell,
-        make: Callable[[], tuple[TrainingDialog, SetupPage]],
+        make: Callable[[], tuple[DialogView, SetupPageView]],
         settings: Callable[[], Settings],
         change_settings: Callable[[Settings], None],
         launch: Launch | None = None,
@@ -108,10 +107,10 @@ class TrainingController(QObject):
         self._bridge = Bridge(self)
         self._loader = Loader(self._bridge.post)
         self.trying = TryingController(store, shell, self._loader, self)
-        self.dialog: TrainingDialog | None = None
+        self.dialog: DialogView | None = None
         self.run: TrainingRunController | None = None
         self.setup: TrainingSetupController | None = None
-        self._leaving: dict[int, TrainingDialog] = {}
+        self._leaving: dict[int, DialogView] = {}
         self._processes: dict[Path, TrainingProcess] = {}
         self._starting: set[Path] = set()
         self._given_up: set[Path] = set()
