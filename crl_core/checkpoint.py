@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from crl_core.card import MAX_CARD_BYTES, Card
 from crl_core.errors import CheckpointError, CRLError, OutputError
-from crl_core.io.atomic import atomic_path, check_writable
+from crl_core.io.atomic import as_disk_error, atomic_path, check_writable
 from crl_core.resources import resource_root
 from crl_core.weights_header import MAX_FILE, MAX_HEADER, Header
 
@@ -310,7 +310,10 @@ def save_checkpoint(path: str | Path, model: CRL, card: Card, *, overwrite: bool
         raise _about(path, error) from error.__cause__
     card = replace(card, sha256=_fingerprint(weights))
     with atomic_path(path, overwrite=overwrite) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata={"card": card.to_json()})
+        try:
+            safetensors.torch.save_file(weights, temporary, metadata={"card": card.to_json()})
+        except safetensors.SafetensorError as error:
+            raise as_disk_error(error) or OSError(str(error)) from error
     with atomic_path(beside, overwrite=overwrite) as temporary:
         temporary.write_text(card.to_json(indent=2) + "\n", encoding="utf-8")
     return card

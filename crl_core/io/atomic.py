@@ -1,16 +1,19 @@
 """Files that appear complete or not at all.
 
 A result is written beside its final place under another name, flushed to the disk and then
-renamed, so that neither a full disk nor a crash leaves half a file under the right name.
+renamed, so that neither a full disk nor a crash leaves half a file under the right name. The folder
+is flushed too: after a power cut the new name is there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crl_core.errors import OutputError
@@ -63,6 +66,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         # A file that appeared meanwhile belongs to somebody else.
         check_writable(target, overwrite=overwrite)
         os.replace(temporary, target)
+        _flush_folder(target.parent)
     except OSError as error:
         raise _refused(target, error) from error
     finally:
@@ -89,10 +93,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         if target.exists():
             target.rmdir()
         os.replace(temporary, target)
+        _flush_folder(target.parent)
     except OSError as error:
         raise _refused(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def as_disk_error(error: Exception) -> OSError | None:
+    """Return the system's error that a library hides in words of its own; None where there is none.
+
+    Parameters
+    ----------
+    error
+        Such as ``I/O error: No space left on device (os error 28)`` of safetensors.
+    """
+    found = re.search(r"os error (\d+)", str(error))
+    if found is not None:
+        return OSError(int(found.group(1)), os.strerror(int(found.group(1))))
+    return OSError(errno.EIO, os.strerror(errno.EIO)) if "I/O error" in str(error) else None
 
 
 def _refused(target: Path, error: OSError) -> OutputError:
@@ -120,3 +139,18 @@ def _open_to_colleagues(path: Path) -> None:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Have the names in a folder survive a power cut.
+
+    Windows has no such call, and some network disks refuse it; the file is in place all the same.
+    """
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -180,7 +180,9 @@ def to_line(event: Event, time: float) -> str:
     values: dict[str, Any] = {"kind": type(event).__name__.lower(), "time": round(time, 3)}
     for name, value in asdict(event).items():
         values[name] = _plain(value)
-    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+    line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    # A file name may hold bytes that are no text; written as JSON escapes they survive.
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def from_line(line: str) -> tuple[float, Event] | None:
@@ -192,7 +194,7 @@ def from_line(line: str) -> tuple[float, Event] | None:
         known = {f.name: _HINTS[kind][f.name] for f in fields(kind)}
         given = {name: _typed(values[name], known[name]) for name in values if name in known}
         return time, kind(**given)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 
 

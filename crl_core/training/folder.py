@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -36,6 +36,8 @@ BEST, MODEL = "best.safetensors", "model.safetensors"
 PREVIEWS = "previews"
 _LOCK, _COMMAND = "lock", "command.json"
 
+_GONE = "the folder of the run is gone"
+
 
 class RunFolder:
     """One run on disk.
@@ -49,6 +51,8 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._unwritten: list[str] = []
+        self._lock: tuple[int, int] | None = None
+        self._obeyed: int | None = None
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -68,7 +72,11 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError("is a file, not a folder", path=self.path, remedy="Name a new folder")
-        if self.path.exists() and not all(_leftover(p) for p in self.path.iterdir()):
+        try:
+            used = self.path.exists() and not all(_leftover(p) for p in self.path.iterdir())
+        except OSError as error:
+            raise _refused(self.path, error) from error
+        if used:
             raise OutputError(
                 "the folder is not empty",
                 path=self.path,
@@ -99,11 +107,12 @@ class RunFolder:
         OutputError
             When another process runs it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         # Others take the lock for an instant to see whether anybody holds it.
         lock = FileLock(self / _LOCK, timeout=1.0)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+            self._lock = _identity(self / _LOCK)
         except Timeout:
             raise OutputError(
                 "is being trained by another process",
@@ -111,15 +120,26 @@ class RunFolder:
                 remedy="Stop that one first, with crl train --stop -o RUN",
             ) from None
         except OSError as error:
-            raise OutputError(
-                f"cannot be written ({error.strerror or type(error).__name__})",
-                path=self.path,
-                remedy="Check the folder and its permissions",
-            ) from error
+            raise _refused(self.path, error) from error
         try:
             yield
         finally:
+            self._lock = None
             lock.release()
+
+    def check_here(self) -> None:
+        """Refuse to write where the owned folder no longer is.
+
+        It may have been moved, or deleted and made anew by another run; nothing of this one may
+        appear there.
+
+        Raises
+        ------
+        OutputError
+            Naming it.
+        """
+        if self._lock is not None and _identity(self / _LOCK) != self._lock:
+            raise OutputError(_GONE, path=self.path, remedy="Put it back where it was")
 
     def alive(self) -> bool:
         """Return whether a process is at work here."""
@@ -137,7 +157,18 @@ class RunFolder:
         """Clear away what a killed process left: unfinished files, a torn line, an old command.
 
         To be called by the owner only.
+
+        Raises
+        ------
+        OutputError
+            When the folder cannot be written.
         """
+        try:
+            self._tidy()
+        except OSError as error:
+            raise _refused(self.path, error) from error
+
+    def _tidy(self) -> None:
         for folder in (self.path, self / PREVIEWS):
             for leftover in folder.glob(f"{TEMPORARY}*"):
                 leftover.unlink(missing_ok=True)
@@ -157,6 +188,8 @@ class RunFolder:
         A full disk must not end a run: what could not be written is written with the next.
         """
         self._unwritten.append(to_line(event, time.time()) + "\n")
+        if self._lock is not None and _identity(self / _LOCK) != self._lock:
+            return _GONE
         try:
             number = os.open(self / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
@@ -196,12 +229,18 @@ class RunFolder:
         """Return what the run was asked to do since the last look, once."""
         path = self / _COMMAND
         try:
+            if path.stat().st_mtime_ns == self._obeyed:
+                return None  # it could not be taken away
             found = json.loads(path.read_text(encoding="utf-8"))["command"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             found = None
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            with suppress(OSError):
+                self._obeyed = path.stat().st_mtime_ns
         return found if found in COMMANDS else None
 
     # what others read --------------------------------------------------------------------------
@@ -260,13 +299,31 @@ class Log:
             return []
         end = data.rfind(b"\n") + 1
         self._at += end
-        lines = data[:end].decode("utf-8", "replace").splitlines()
+        # Not splitlines: a text may hold one of the rarer line ends as it is.
+        lines = data[:end].decode("utf-8", "replace").split("\n")
         return [found for line in lines if (found := from_line(line)) is not None]
 
 
 def _leftover(path: Path) -> bool:
     """Return whether a run that was killed before it began left this behind."""
     return path.name in (_LOCK, DATA, ENVIRONMENT) or path.name.startswith(TEMPORARY)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot be used ({error.strerror or type(error).__name__})",
+        path=path,
+        remedy="Check the folder and its permissions",
+    )
 
 
 def is_run(path: str | Path) -> bool:

@@ -120,6 +120,7 @@ class History:
 
     def _start(self, event: events.Started) -> None:
         self.started, self.standing, self.failure = event, "running", ""
+        self.finished = None
         curves = [*self.loss.values(), *self.psnr.values(), *self.ssim.values()]
         for series in [*curves, self.rate, self.pace]:
             series.cut(event.step)

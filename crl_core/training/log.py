@@ -60,9 +60,18 @@ class Recorder:
             ended = True
             raise
         finally:
-            told.close()
             if not ended:
-                self._last(events.Stopped(step()))
+                self._stopped(told, step)
+            told.close()
+
+    def _stopped(self, told: Generator[Event, None, None], step: Callable[[], int]) -> None:
+        """End a run that nobody asks any more; what it could not save is written as a failure."""
+        try:
+            told.close()
+        except CRLError as error:
+            self._last(events.Failed(step(), str(error)))
+            raise
+        self._last(events.Stopped(step()))
 
     def _last(self, event: Event) -> None:
         self._flush()

@@ -173,6 +173,7 @@ class _Loop:
         self.metrics: dict[str, Any] = {}
         self.meter = Meter(fabric_type(run))
         self.saved_at = time.monotonic()
+        self.saved_step = -1
         self.interval = self.config.save_seconds
         self.ending: Command | None = None
 
@@ -187,21 +188,35 @@ class _Loop:
         if resume and (self.folder / STATE).exists():
             run.load()
         yield from self._begin()
-        source = batches(self.job.data.train, run, self.job.workers)
         try:
-            while run.progress < 1.0 and self.ending is None:
-                yield from self._step(source)
-                yield from self._obey()
+            yield from self._steps()
+            if self.ending == "stop":
+                yield from self._saved(must=True)
+                yield events.Stopped(run.step)
+            else:
+                yield from self._finish()
+        except (KeyboardInterrupt, GeneratorExit):
+            # Whoever asks for the end must learn that the state could not be saved.
+            if self.first and run.whole:
+                self._save()
+            raise
         except BaseException:
             self._save_in_the_end()
             raise
+
+    def _steps(self) -> Iterator[Event]:
+        """Do the steps that are left."""
+        run = self.run
+        source = batches(self.job.data.train, run, self.job.workers)
+        try:
+            if run.step > run.looked:
+                # It was stopped after a step, before anybody looked at what had come of it.
+                yield from self._looked()
+            while run.progress < 1.0 and self.ending is None:
+                yield from self._step(source)
+                yield from self._obey()
         finally:
             source.close()
-        if self.ending == "stop":
-            yield from self._saved(must=True)
-            yield events.Stopped(run.step)
-            return
-        yield from self._finish()
 
     def _begin(self) -> Iterator[Event]:
         run, job = self.run, self.job
@@ -236,12 +251,18 @@ class _Loop:
         while run.notes:
             yield events.Noted(run.step, run.notes.pop(0))
         yield self._told(loss, parts, counted)
+        yield from self._looked()
+        if time.monotonic() - self.saved_at >= self.interval:
+            yield from self._saved()
+
+    def _looked(self) -> Iterator[Event]:
+        """Judge the network or show what it does, where that is due after this step."""
+        run = self.run
         if run.step % self.config.validate_steps == 0 and run.progress < 1.0:
             yield from self._validated()
         elif run.step in self._early():
             yield from self._preview()
-        if time.monotonic() - self.saved_at >= self.interval:
-            yield from self._saved()
+        run.looked = run.step
 
     def _told(self, loss: float, parts: dict[str, float], counted: bool) -> Event:
         run = self.run
@@ -294,6 +315,7 @@ class _Loop:
             return
         began = time.monotonic()
         try:
+            self.folder.check_here()
             if not (self.folder / PREVIEWS / "fixed.npz").exists():
                 self.judge.write_fixed(self.folder / PREVIEWS / "fixed.npz")
             self.judge.write_preview(
@@ -333,6 +355,7 @@ class _Loop:
         yield events.Improved(run.step, score)
 
     def _write_best(self, model: Any) -> None:
+        self.folder.check_here()
         card = self.cards.card(model, self.run.step, self.run.seconds, self.metrics)
         save_checkpoint(self.folder / BEST, model, card, overwrite=True)
 
@@ -352,6 +375,7 @@ class _Loop:
             return
         cost = time.monotonic() - began
         self.saved_at = time.monotonic()
+        self.saved_step = self.run.step
         self.interval = max(self.config.save_seconds, cost / SHARE_FOR_SAVING)
         self.run.seconds += cost
         yield events.Saved(self.run.step, self.folder / STATE, round(cost, 3))
@@ -362,7 +386,7 @@ class _Loop:
 
     def _save_in_the_end(self) -> None:
         """Save what there is before the run goes down; the first failure is the one to report."""
-        if self.first:
+        if self.first and self.run.whole:
             with suppress(CRLError, OSError, RuntimeError):
                 self._save()
 
@@ -392,6 +416,9 @@ class _Loop:
     def _finish(self) -> Iterator[Event]:
         """Judge the last weights too, and make the best ones the finished network."""
         run = self.run
+        if self.saved_step != run.step:
+            # Whatever becomes of the finished network, the work is safe.
+            yield from self._saved()
         yield from self._validated()
         if not self.first:
             yield events.Finished(run.step, self.folder / MODEL)
@@ -401,6 +428,7 @@ class _Loop:
             self._write_best(run.averaged_model())
             run.best_step = run.step
         early = run.progress < 1.0
+        self.folder.check_here()
         path = write_model(self.folder, early)
         yield from self._saved()
         yield events.Finished(run.step, path, step_of_best(self.folder) or run.step)
@@ -462,4 +490,3 @@ def _same_threads(folder: RunFolder, device: str) -> None:
     threads = folder.read_json(ENVIRONMENT).get("threads")
     if device == "cpu" and isinstance(threads, int) and 1 <= threads <= 1024:
         torch.set_num_threads(threads)
-

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-from contextlib import nullcontext
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -68,6 +71,31 @@ def make_fabric(
     return Fabric(accelerator=accelerator, devices=devices, precision=kind)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back Ctrl+C and a polite kill for a moment.
+
+    They arrive between any two lines, and half an optimiser step must never be saved.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            own = signal.getsignal(number)
+            if callable(own):
+                before[number] = own
+                signal.signal(number, lambda arrived, _: came.append(arrived))
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)
+    if came:
+        signal.raise_signal(came[0])
+
+
 class Run:
     """A network in training with everything needed to go on from where it stopped.
 
@@ -98,6 +126,8 @@ class Run:
         self.seconds = 0.0
         self.skipped_in_a_row = 0
         self.accumulate = config.accumulate
+        self.looked = 0
+        self.whole = True  # not so in the midst of a step
         self.best_step = 0
         self.best_score: float | None = None
         self.notes: list[str] = []
@@ -181,10 +211,13 @@ class Run:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         loss, parts = self._shared(loss, parts)
         usable = math.isfinite(loss) and bool(torch.isfinite(norm))
-        if usable:
-            self.optimiser.step()
-            self._update_average()
-        self.step += 1
+        with undisturbed():
+            self.whole = False
+            if usable:
+                self.optimiser.step()
+                self._update_average()
+            self.step += 1
+            self.whole = True
         return loss, parts, usable
 
     def _gradient(self, tensors: TensorBatch) -> tuple[float, dict[str, float]]:
@@ -266,11 +299,13 @@ class Run:
         OutputError
             When the disk refuses; the older state stays.
         """
+        self.folder.check_here()
         progress = Progress(
             step=self.step,
             seconds=self.seconds,
             skipped=self.skipped_in_a_row,
             accumulate=self.accumulate,
+            looked=self.looked,
             best_step=self.best_step,
             best_score=self.best_score,
             **random_state(self.fabric.device),
@@ -293,6 +328,7 @@ class Run:
             When it is missing, damaged or of another network.
         """
         path = self.folder / STATE
+        self.whole = False
         tensors, progress = read_state(path)
         try:
             self.model.load_state_dict(part(tensors, MODEL))
@@ -307,8 +343,10 @@ class Run:
             ) from error
         self.step, self.seconds = progress.step, progress.seconds
         self.skipped_in_a_row, self.accumulate = progress.skipped, progress.accumulate
+        self.looked = progress.looked
         self.best_step, self.best_score = progress.best_step, progress.best_score
         restore_random(progress, self.fabric.device)
+        self.whole = True
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -316,5 +354,3 @@ def _out_of_memory(error: RuntimeError) -> bool:
         return True
     text = str(error).lower()
     return "can't allocate memory" in text or "not enough memory" in text
-
-

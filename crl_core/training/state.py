@@ -19,8 +19,8 @@ from torch import Tensor
 
 from crl_core.card import Card
 from crl_core.checkpoint import IN_TRAINING
-from crl_core.errors import CheckpointError, InputError
-from crl_core.io.atomic import atomic_path
+from crl_core.errors import InputError
+from crl_core.io.atomic import as_disk_error, atomic_path
 
 MODEL, AVERAGE, OPTIMISER = "model/", IN_TRAINING, "optimiser/"
 
@@ -39,6 +39,8 @@ class Progress:
         Steps left out in a row, because their loss was not a number.
     accumulate
         Parts a batch is computed in.
+    looked
+        The last step whose network was judged or shown, where that was due.
     best_step, best_score
         Which network is the best so far and its score, dB; None before the first.
     random, random_device
@@ -49,6 +51,7 @@ class Progress:
     seconds: float = 0.0
     skipped: int = 0
     accumulate: int = 1
+    looked: int = 0
     best_step: int = 0
     best_score: float | None = None
     random: str = ""
@@ -81,7 +84,7 @@ def write_state(
         try:
             safetensors.torch.save_file(flat, temporary, metadata=metadata)
         except safetensors.SafetensorError as error:
-            raise _disk_error(error) from error
+            raise as_disk_error(error) or OSError(str(error)) from error
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], Progress]:
@@ -163,17 +166,3 @@ def _numbers(progress: Progress) -> dict[str, Any]:
 
 def _bytes(text: str) -> Tensor:
     return torch.tensor(list(bytes.fromhex(text)), dtype=torch.uint8)
-
-
-def _disk_error(error: safetensors.SafetensorError) -> OSError:
-    """Return what the library hides: it reports a full disk in words of its own."""
-    text = str(error)
-    if "os error" in text.lower():
-        import errno
-        import os
-        import re
-
-        found = re.search(r"os error (\d+)", text.lower())
-        number = int(found.group(1)) if found else errno.EIO
-        return OSError(number, os.strerror(number))
-    raise CheckpointError(f"cannot be written ({text.splitlines()[0]})") from error
