@@ -7,33 +7,26 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any
 
-from PySide6.QtCore import QObject, QTimer, SignalInstance
+from PySide6.QtCore import QObject
 
 from crl_core.errors import CRLError, InputError, ParameterError
 from crl_core.scan import FloatArray, Scan
+from crl_viewer.controllers.training_setup_costs import Costs
+from crl_viewer.controllers.training_setup_view import SetupView
 from crl_viewer.state.training_setup import (
     USES,
-    PlanName,
+    Phase,
     Setup,
-    blocked,
-    issues,
-    mends,
     rows,
     with_held,
     with_left_out,
     with_reports,
     with_use,
 )
-from crl_viewer.state.training_setup_plan import (
-    PLANS,
-    Estimate,
-    Job,
-    job_of,
-    parse_minutes,
-    worth_measuring,
-)
+from crl_viewer.state.training_setup_findings import blocked, issues, mends
+from crl_viewer.state.training_setup_plan import PLANS, Job, parse_minutes
 from crl_viewer.state.training_setup_rows import Issue
 from crl_viewer.state.training_setup_values import (
     ValueAnswer,
@@ -41,6 +34,7 @@ from crl_viewer.state.training_setup_values import (
     arrange_question,
     files_left_out,
     mend_question,
+    nominal_contrasts,
     value_mends,
 )
 from crl_viewer.workers import surveying
@@ -49,9 +43,6 @@ from crl_viewer.workers.estimating import Estimator
 from crl_viewer.workers.surveying import Arrangement, Survey, Surveyor
 from crl_viewer.workers.tasks import Task, Tasks
 
-SETTLE_MS = 400
-"""Changes that follow each other this fast are measured once."""
-
 PICTURES = 4
 """So many scans of a visit get a picture."""
 
@@ -59,56 +50,8 @@ CHECKING, LOOKING = "Checking {name}…", "Looking into {name}…"
 MENDING, ARRANGING, PREPARING = "Mending…", "Copying images…", "Preparing {name}…"
 PREPARE_ASKS = "Prepare registers and resamples each person's scans into a new dataset beside it."
 PREPARE_LATER = "Mend or leave out what is marked red first; then the data can be prepared."
+NOT_PLANNED = "Settings were changed: training can start once the plan has been measured."
 NO_SCANS = "No scan is open in the main window."
-
-Answers = Sequence[tuple[str, Callable[[], None]]]
-
-
-class SetupView(Protocol):
-    """What the controller needs of the page."""
-
-    foldersChosen: SignalInstance
-    openScansChosen: SignalInstance
-    clearRequested: SignalInstance
-    useChosen: SignalInstance
-    mendAllRequested: SignalInstance
-    linkFollowed: SignalInstance
-    answered: SignalInstance
-    questionLeft: SignalInstance
-    settingToggled: SignalInstance
-    planChosen: SignalInstance
-    minutesTyped: SignalInstance
-    networkChosen: SignalInstance
-    settingsChanged: SignalInstance
-    folderTyped: SignalInstance
-    stopRequested: SignalInstance
-    startRequested: SignalInstance
-
-    def set_setup(self, setup: Setup) -> None:
-        """Show what is chosen."""
-
-    def set_costs(
-        self, costs: Mapping[PlanName, Estimate], planned: Mapping[str, Any], waiting: bool
-    ) -> None:
-        """Show what the plans take; `planned` are the settings of the chosen one."""
-
-    def set_picture(self, path: Path, picture: FloatArray | None) -> None:
-        """Give a scan its picture."""
-
-    def set_networks(self, names: Sequence[str]) -> None:
-        """Offer networks to fine-tune."""
-
-    def set_open_scans(self, count: int) -> None:
-        """Offer the scans that are open in the main window."""
-
-    def ask_values(self, question: ValueQuestion) -> None:
-        """Ask for times in the place of the table."""
-
-    def end_question(self) -> None:
-        """Show the table again."""
-
-    def ask(self, question: str, answers: Answers) -> None:
-        """Ask in one line; the last answer is the way back."""
 
 
 class TrainingSetupController(QObject):
@@ -138,17 +81,15 @@ class TrainingSetupController(QObject):
         self._surveyor = surveyor or Surveyor()
         self._bridge = Bridge(self)
         self._tasks = Tasks(self._bridge.post)
-        self._estimator = estimator(self._bridge.post)
-        self._estimates: dict[str, Estimate] = {}
+        self._costs = Costs(view, estimator(self._bridge.post), lambda: self.setup, self)
         self._pictures: dict[Path, FloatArray | None] = {}
         self._work: Task | None = None
         self._drawing: Task | None = None
         self._pending: list[Path] = []
         self._scans: list[Scan] = []
         self._arrangement: Arrangement | None = None
+        self._question: ValueQuestion | None = None
         self._open = True
-        self._settle = QTimer(self, singleShot=True, interval=SETTLE_MS)
-        self._settle.timeout.connect(self._measure)
         self.setup = Setup()
         self._wire(view)
         self._show()
@@ -173,13 +114,17 @@ class TrainingSetupController(QObject):
         view.stopRequested.connect(self.stop)
         view.startRequested.connect(self.start)
 
+    @property
+    def settled(self) -> bool:
+        """Whether everything that is to be measured was asked for."""
+        return self._costs.settled
+
     def closed(self) -> None:
         """Let go of everything; to be called when the dialog goes."""
         if self._open:
             self._open = False
-            self._settle.stop()
             self._bridge.close()
-            self._estimator.close()
+            self._costs.close()
             self._tasks.close()
 
     # data --------------------------------------------------------------------------------------
@@ -252,7 +197,7 @@ class TrainingSetupController(QObject):
 
     def _ask_to_arrange(self, root: Path) -> None:
         assert self._arrangement is not None
-        question = arrange_question(list(self._arrangement.images), root)
+        self._question = question = arrange_question(list(self._arrangement.images), root)
         self._change(replace(self.setup, phase="asking", activity="", share=-1.0))
         self._view.ask_values(question)
 
@@ -276,8 +221,10 @@ class TrainingSetupController(QObject):
             self._change(with_left_out(self._rested(), left, True))
             self._mend(wanted)
             return
+        assert self._question is not None
+        nominal = nominal_contrasts(self._question, answer)
         root = Path(answer.folder).expanduser()
-        write = partial(self._surveyor.arrange, arrangement, answer.values, root)
+        write = partial(self._surveyor.arrange, arrangement, answer.values, nominal, root)
         self._begin(ARRANGING, write, self._report_came)
 
     def _question_left(self) -> None:
@@ -415,12 +362,15 @@ class TrainingSetupController(QObject):
 
     def job(self) -> Job:
         """Return the run as it was set up."""
-        return job_of(self.setup, planned=self._planned())
+        return self._costs.job()
 
     def start(self) -> None:
         """Start the run, unless something is in its way; the page says what."""
         folder = self.setup.folder
         if blocked(self.setup) or folder is None:
+            return
+        if not self._costs.complete:
+            self._tell(NOT_PLANNED)
             return
         self._tasks.start(lambda task: surveying.refuse_taken(folder), self._start_there)
 
@@ -431,8 +381,7 @@ class TrainingSetupController(QObject):
         except CRLError as refusal:
             self._tell(str(refusal))
             return
-        self._settle.stop()
-        self._estimator.cancel()
+        self._costs.rest()
         self._start(job, folder)
         self._propose_folder()
 
@@ -440,42 +389,6 @@ class TrainingSetupController(QObject):
         """Propose another folder, for the run after this one."""
         self.setup = replace(self.setup, folder=None)
         self._tasks.start(lambda task: surveying.run_folder(), self._folder_found)
-
-    # measuring ---------------------------------------------------------------------------------
-
-    def _planned(self) -> Mapping[str, Any] | None:
-        """Return the settings of the chosen plan, once they are known."""
-        found = self._estimates.get(job_of(self.setup).key)
-        return None if found is None or found.refusal else found.config
-
-    def _measure(self) -> None:
-        """Ask for what is not known yet: the chosen plan first."""
-        plans = worth_measuring(self.setup)
-        wanted = [job_of(self.setup, plan) for plan in plans]
-        if plans and self.setup.changes and self._planned() is not None:
-            wanted.insert(0, self.job())
-        missing = [job for job in wanted if job.key not in self._estimates]
-        if missing:
-            self._estimator.ask(missing, self._measured)
-        else:
-            self._estimator.cancel()
-        self._show_costs()
-
-    def _measured(self, job: Job, estimate: Estimate) -> None:
-        self._estimates[job.key] = estimate
-        if self.setup.changes and job.key == job_of(self.setup).key and not estimate.refusal:
-            self._measure()
-        else:
-            self._show_costs()
-
-    def _show_costs(self) -> None:
-        found: dict[PlanName, Estimate] = {}
-        for plan in get_args(PlanName):
-            job = self.job() if plan == self.setup.plan else job_of(self.setup, plan)
-            if job.key in self._estimates:
-                found[plan] = self._estimates[job.key]
-        waiting = not blocked(self.setup) and self.setup.plan not in found
-        self._view.set_costs(found, self._planned() or {}, waiting)
 
     # work and what shows -----------------------------------------------------------------------
 
@@ -516,7 +429,7 @@ class TrainingSetupController(QObject):
         done(result)
 
     def _rested(self) -> Setup:
-        phase = "ready" if self.setup.reports else "empty"
+        phase: Phase = "ready" if self.setup.reports else "empty"
         return replace(self.setup, phase=phase, activity="", share=-1.0)
 
     def _rest(self) -> None:
@@ -529,11 +442,11 @@ class TrainingSetupController(QObject):
     def _change(self, setup: Setup) -> None:
         self.setup = setup
         self._show()
-        self._settle.start()
+        self._costs.changed()
 
     def _show(self) -> None:
         self._view.set_setup(self.setup)
-        self._show_costs()
+        self._costs.show()
 
     def _draw_pictures(self) -> None:
         wanted = [p for row in rows(self.setup) for p in row.paths[:PICTURES]]

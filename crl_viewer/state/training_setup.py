@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from crl_core.doctor.coverage import settings_of
-from crl_core.doctor.findings import Finding, Mend, Report
+from crl_core.doctor.findings import Finding, Report
 from crl_core.training.data_config import DataConfig, Triple, person_of
 from crl_viewer.state.training_setup_rows import (
     Issue,
     VisitRow,
     name_of,
-    person_name,
+    person_count,
     visit_rows,
 )
 from crl_viewer.strings import number
@@ -237,99 +237,13 @@ def with_left_out(setup: Setup, files: Iterable[str], gone: bool) -> Setup:
     return replace(setup, left_out=frozenset(changed))
 
 
-# findings ---------------------------------------------------------------------------------------
-
-
-def issues(setup: Setup) -> list[Issue]:
-    """Return everything that was found about what takes part."""
-    return [issue for row in rows(setup) for issue in row.issues if issue.kind != "left"]
-
-
-def mends(setup: Setup) -> dict[Path, list[Mend]]:
-    """Return what can be mended without a decision, by dataset."""
-    found: dict[Path, list[Mend]] = {}
-    for issue in issues(setup):
-        if issue.kind == "mend":
-            actions = [f.action for f in issue.findings if f.action is not None]
-            found.setdefault(issue.dataset, []).extend(actions)
-    return found
-
-
-def mend_count(setup: Setup) -> int:
-    """Return how many findings a click on Mend settles."""
-    return sum(issue.kind == "mend" for issue in issues(setup))
-
-
-def findings_sentence(setup: Setup) -> tuple[str, str]:
-    """Say how many findings there are, and what becomes of them.
-
-    Returns
-    -------
-    count, rest
-        ``3 findings.`` and ``Two can be mended now, one needs a value from you. 11 people are
-        ready.``
-    """
-    found = issues(setup)
-    ready = _ready_words(setup)
-    if not found:
-        return "", f"Nothing to mend. {ready}".strip()
-    many = {kind: sum(i.kind == kind for i in found) for kind in _BECOMES}
-    parts = [becomes(many[kind]) for kind, becomes in _BECOMES.items() if many[kind]]
-    said = ", ".join(parts)
-    head = "1 finding." if len(found) == 1 else f"{len(found)} findings."
-    return head, f"{said[:1].upper()}{said[1:]}. {ready}".strip()
-
-
-_BECOMES = {
-    "mend": lambda n: f"{in_words(n)} can be mended now",
-    "value": lambda n: f"{in_words(n)} {'needs' if n == 1 else 'need'} a value from you",
-    "decide": lambda n: f"{in_words(n)} {'is' if n == 1 else 'are'} yours to decide",
-    "prepare": lambda n: f"{in_words(n)} {'goes' if n == 1 else 'go'} when the data are prepared",
-    "know": lambda n: f"{in_words(n)} {'is' if n == 1 else 'are'} only to be known",
-}
-
-_SMALL = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve",
-)  # fmt: skip
-
-
-def in_words(count: int) -> str:
-    """Write a small number as a word.
-
-    >>> in_words(2), in_words(40)
-    ('two', '40')
-    """
-    return _SMALL[count] if count < len(_SMALL) else str(count)
-
-
-def _ready_words(setup: Setup) -> str:
-    taking_part = [person for person in people(setup) if setup.uses.get(person) != "out"]
-    flawed: dict[str, bool] = {}
-    for row in rows(setup):
-        found = [issue for issue in row.issues if issue.kind != "left"]
-        if found and row.person:
-            bad = any(issue.severity == "error" for issue in found)
-            flawed[row.person] = flawed.get(row.person, False) or bad
-    ready = sum(person not in flawed for person in taking_part)
-    fit = sum(flawed.get(person) is False for person in taking_part)
-    if not ready and fit:
-        return f"{_persons(fit)} can be used as {'it is' if fit == 1 else 'they are'}."
-    words = f"{_persons(ready)} {'is' if ready == 1 else 'are'} ready"
-    return f"{words}, {in_words(fit)} can be used with findings." if fit else f"{words}."
-
-
-def _persons(count: int) -> str:
-    return "1 person" if count == 1 else f"{count if count else 'No'} people"
-
-
 def title_sentence(setup: Setup) -> str:
     """Say below the title what was chosen."""
     safe = "A new run folder is made; nothing is overwritten."
     if not setup.reports:
         return safe
     scans = sum(len(report.subjects) for report in setup.reports)
-    return f"{_persons(len(people(setup)))}, {number(scans)} scans. {safe}"
+    return f"{person_count(len(people(setup)))}, {number(scans)} scans. {safe}"
 
 
 # settings to train on ---------------------------------------------------------------------------
@@ -437,40 +351,6 @@ def sequence_sentence(setup: Setup) -> str:
     if not held:
         return f"All {len(there)} are trained on; hold some back to test unseen settings"
     return f"{len(there) - held} to train on, {held} held back to test unseen settings"
-
-
-# what keeps it from starting --------------------------------------------------------------------
-
-
-def blocked(setup: Setup) -> str:
-    """Say why training cannot start, or return an empty text."""
-    if setup.phase == "working":
-        return "Training can start once this is done."
-    if setup.phase == "asking":
-        return "Training can start once this question is answered."
-    if not setup.reports:
-        return "Choose the data to train on."
-    errors = [issue for issue in issues(setup) if issue.severity == "error"]
-    if errors:
-        return _errors_block(errors)
-    if not counts(setup)["train"]:
-        return "Nobody is left to train on. Set the use of a person to Train."
-    if sum(not s.held for s in sequences(setup)) < LEAST_SETTINGS:
-        return "Training needs two settings of TR, TE and TI or more."
-    if setup.plan == "fine-tune" and not setup.start:
-        return "Choose the network to fine-tune."
-    if setup.folder is None:
-        return "Name a folder for the run."
-    return ""
-
-
-def _errors_block(errors: Sequence[Issue]) -> str:
-    first = errors[0]
-    who = person_name(person_of(first.subject)) if first.subject else first.dataset.name
-    rest = len(errors) - 1
-    more = "" if not rest else f", and {in_words(rest)} more"
-    what = first.text.rstrip(".")
-    return f"Not ready: {who}: {what}{more}. Mend or leave out what is marked red."
 
 
 def data_config(setup: Setup) -> DataConfig:

@@ -16,7 +16,8 @@ from crl_core.sequence import SequenceParameters
 from crl_core.training.data_config import DataConfig
 from crl_viewer.formatting import DASH
 from crl_viewer.state.training_run import clock_time, memory_text
-from crl_viewer.state.training_setup import PlanName, Setup, blocked, data_config
+from crl_viewer.state.training_setup import PlanName, Setup, data_config
+from crl_viewer.state.training_setup_findings import blocked
 from crl_viewer.strings import number
 
 PLANS: tuple[PlanName, ...] = ("quick", "time", "paper", "fine-tune")
@@ -106,13 +107,13 @@ class Estimate:
                 steps=int(values["steps"]),
                 device=str(values["device"]),
                 network=str(values["network"]),
-                **{n: float(values[n]) for n in _NUMBERS},
+                seconds=float(values["seconds"]),
+                pairs_per_second=float(values["pairs_per_second"]),
+                memory_mb=float(values["memory_mb"]),
+                disk_mb=float(values["disk_mb"]),
             )
         except (KeyError, TypeError, ValueError):
             raise InputError("the estimate is not understood") from None
-
-
-_NUMBERS = ("seconds", "pairs_per_second", "memory_mb", "disk_mb")
 
 
 def job_of(
@@ -249,7 +250,8 @@ def measured_words(estimate: Estimate | None, *, waiting: bool) -> str:
         return estimate.refusal
     rate = estimate.pairs_per_second
     many = number(rate) if rate >= 10 else f"{rate:.1f}"
-    device = "the processor" if estimate.device.lower() in ("", "cpu") else estimate.device
+    device = estimate.device.split(", torch")[0]
+    device = "the processor" if device.lower() in ("", "cpu") else device
     return f"Measured here: {many} pairs per second on {device}"
 
 

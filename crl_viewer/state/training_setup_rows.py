@@ -186,6 +186,15 @@ def person_name(person: str) -> str:
     return f"Person {person.removeprefix('sub-')}"
 
 
+def person_count(count: int) -> str:
+    """Write how many people there are.
+
+    >>> person_count(1), person_count(11), person_count(0)
+    ('1 person', '11 people', 'No people')
+    """
+    return "1 person" if count == 1 else f"{count if count else 'No'} people"
+
+
 def _grid(scans: Sequence[ScanRow]) -> str:
     """Write the voxels of a visit, those of most scans where they differ."""
     shapes = [scan.shape for scan in scans if scan.shape is not None]

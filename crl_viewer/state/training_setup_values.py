@@ -79,6 +79,7 @@ class Image(Protocol):
     visit: str
     contrast: str
     parameters: SequenceParameters | None
+    why_left_out: str
 
 
 def arrange_question(images: Sequence[Image], folder: Path) -> ValueQuestion:
@@ -91,16 +92,21 @@ def arrange_question(images: Sequence[Image], folder: Path) -> ValueQuestion:
     folder
         Where the dataset is to be written.
     """
-    people = {image.person for image in images}
-    visits = {(image.person, image.visit) for image in images}
+    kept = [image for image in images if not image.why_left_out]
+    left_out = [image.why_left_out for image in images if image.why_left_out]
+    people = {image.person for image in kept}
+    visits = {(image.person, image.visit) for image in kept}
     unknown: dict[str, int] = {}
-    for image in images:
+    for image in kept:
         if image.parameters is None:
             unknown[image.contrast] = unknown.get(image.contrast, 0) + 1
-    many = f"{number(len(images))} image{'s' * (len(images) != 1)} of "
+    many = f"{number(len(kept))} image{'s' * (len(kept) != 1)} of "
     many += "1 person" if len(people) == 1 else f"{len(people)} people"
     many += f" at {len(visits)} visits." if len(visits) > len(people) else "."
     said = f"{many} They are copied into a new BIDS dataset; your files stay as they are."
+    if left_out:
+        more = "" if len(left_out) == 1 else f" and {len(left_out) - 1} more"
+        said += f" Left out: {left_out[0]}{more}."
     if unknown:
         said += f" The files do not say TR, TE and TI. {NOMINAL}"
     contrasts = tuple(Contrast(n, count, _usual(n)) for n, count in unknown.items())
@@ -110,6 +116,17 @@ def arrange_question(images: Sequence[Image], folder: Path) -> ValueQuestion:
 def _usual(contrast: str) -> dict[str, float]:
     values = usual_values(contrast)
     return {} if values is None else dict(zip(NAMES, values.triple, strict=True))
+
+
+def nominal_contrasts(question: ValueQuestion, answer: ValueAnswer) -> frozenset[str]:
+    """Return the contrasts whose proposed values were left as they are."""
+    return frozenset(
+        contrast.name
+        for contrast in question.contrasts
+        if contrast.name in answer.values
+        and dict(contrast.proposed)
+        == dict(zip(NAMES, answer.values[contrast.name].triple, strict=True))
+    )
 
 
 def value_findings(issues: Iterable[Issue]) -> dict[str, list[tuple[Path, Finding]]]:

@@ -99,6 +99,8 @@ class Estimator:
         finally:
             with self._lock:
                 self._child = None
+        if number != self._round:
+            return None
         if child.returncode != 0:
             return Estimate({}, refusal=_last_line(refused) or "The time could not be measured.")
         return read_estimate(said)

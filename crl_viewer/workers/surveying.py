@@ -5,9 +5,8 @@ Everything here runs off the GUI thread.
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,12 +41,11 @@ class Arrangement(Protocol):
 
     @property
     def images(self) -> Sequence[Any]:
-        """One entry per image, with `path`, `person`, `visit`, `contrast`, `parameters`."""
+        """One entry per image; see `crl_core.io.arrange_plan.ArrangedImage`."""
 
-    def contrasts(self) -> Sequence[str]:
-        """Return the names of the contrasts."""
-
-    def with_parameters(self, values: Mapping[str, SequenceParameters]) -> Arrangement:
+    def with_parameters(
+        self, mapping: Mapping[str, SequenceParameters], certainty: Any = ...
+    ) -> Arrangement:
         """Return it with times for some contrasts."""
 
 
@@ -55,15 +53,16 @@ class Arrangement(Protocol):
 class Arranging:
     """What arranges images as a BIDS dataset; tests put in their own."""
 
-    propose: Callable[[Path], Arrangement]
+    propose: Callable[..., Arrangement]
     write: Callable[..., Path]
     from_scans: Callable[..., Path]
 
 
 def arranging() -> Arranging:
     """Return the arranging of the program itself."""
-    module = importlib.import_module("crl_core.io.arrange")
-    return Arranging(module.propose, module.write, module.from_scans)
+    from crl_core.io import arrange
+
+    return Arranging(arrange.propose, arrange.write, arrange.from_scans)
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,10 @@ class Surveyor:
         if is_dataset(folder):
             early(self.check(folder, quick=True, cancelled=watcher.cancelled))
             return Survey(self.examine(folder, watcher))
-        try:
-            arrangement = self.arranging().propose(folder)
-        except ImportError:
-            # Without the arranging the doctor's words about such a folder are the best there are.
-            return Survey(self.examine(folder, watcher))
-        return Survey(arrangement=arrangement)
+        propose = self.arranging().propose
+        return Survey(
+            arrangement=propose(folder, progress=watcher.progress, cancelled=watcher.cancelled)
+        )
 
     def examine(self, folder: Path, watcher: Watcher) -> Any:
         """Return the doctor's report on a dataset."""
@@ -147,13 +144,30 @@ class Surveyor:
         self,
         arrangement: Arrangement,
         values: Mapping[str, SequenceParameters],
+        nominal: Collection[str],
         root: Path,
         watcher: Watcher,
     ) -> Any:
-        """Write a plain folder as a dataset, check it and return the report."""
-        complete = arrangement.with_parameters(values) if values else arrangement
+        """Write a plain folder as a dataset, check it and return the report.
+
+        Parameters
+        ----------
+        arrangement
+            What was found.
+        values
+            Times that the user answered with, by contrast.
+        nominal
+            Contrasts whose times are usual ones that the user left as they were.
+        root
+            The new folder.
+        watcher
+            Hears how far it is and says when to stop.
+        """
+        for certainty in ("nominal", "given"):
+            own = {n: v for n, v in values.items() if (n in nominal) == (certainty == "nominal")}
+            arrangement = arrangement.with_parameters(own, certainty) if own else arrangement
         made = self.arranging().write(
-            complete, root, progress=watcher.progress, cancelled=watcher.cancelled
+            arrangement, root, progress=watcher.progress, cancelled=watcher.cancelled
         )
         return self.examine(made, watcher)
 

@@ -10,7 +10,8 @@ from PySide6.QtGui import QAction, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from crl_viewer import theme
-from crl_viewer.state.training_setup import Setup, findings_sentence, mend_count
+from crl_viewer.state.training_setup import Setup
+from crl_viewer.state.training_setup_findings import findings_sentence, mend_count
 from crl_viewer.views.segments import Chip, Words
 from crl_viewer.views.training.parts import Fixed
 from crl_viewer.views.training.setup_people_rows import width, write

@@ -15,7 +15,6 @@ from crl_core.scan import FloatArray
 from crl_viewer.state.training_setup import (
     PlanName,
     Setup,
-    blocked,
     counts,
     rows,
     sequence_sentence,
@@ -23,6 +22,7 @@ from crl_viewer.state.training_setup import (
     split_sentence,
     title_sentence,
 )
+from crl_viewer.state.training_setup_findings import blocked
 from crl_viewer.state.training_setup_plan import (
     PLANS,
     Estimate,

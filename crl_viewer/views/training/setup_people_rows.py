@@ -281,6 +281,6 @@ class Heads(QWidget):
         for name, title in self.TITLES:
             align = _RIGHT if name == "use" else Qt.AlignmentFlag.AlignLeft
             write(painter, columns[name], middle, title, 11, 400, p.text2, align)
-        line = QRectF(PAD, self.height() - 1, self.width() - 2 * PAD, 1)
+        line = QRectF(PAD, self.height() - 1, self.width() - self.inset - 2 * PAD, 1)
         painter.fillRect(line, p.line)
         painter.end()

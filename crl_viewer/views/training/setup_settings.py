@@ -27,6 +27,7 @@ from crl_viewer.views.training.parts import Button, Sentence
 
 TITLE = "All settings"
 SAYS = "Values are those of the plan. What is changed here stays until another plan is chosen."
+NOT_YET = "The plan is still being measured: these are the usual values, not yet those of the plan."
 
 
 class SettingsSheet(Sheet):
@@ -49,7 +50,7 @@ class SettingsSheet(Sheet):
         changes: Mapping[str, Any],
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(TITLE, SAYS, parent)
+        super().__init__(TITLE, SAYS if base else NOT_YET, parent)
         self.resize(760, 680)
         self._base = dict(base)
         self.values: dict[str, QLineEdit | Choice] = {}
