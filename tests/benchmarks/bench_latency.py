@@ -25,7 +25,6 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6.QtWidgets import QApplication
 
-from crl_core.sequence import SequenceParameters
 from crl_core.training.folder import RunFolder
 from crl_core.training.history import History
 from crl_viewer.app import Viewer
@@ -75,7 +74,7 @@ class Bench:
         found = []
         for te in rng.uniform(10, 200, count):
             before = len(self.timed)
-            self.viewer.controllers.parameters.moved(SequenceParameters(5000.0, float(te)))
+            self.viewer.controllers.parameters.moved(5000.0, float(te), 0.0)
             self.until(lambda seen=before: len(self.timed) > seen)
             found.append(self.timed[-1])
             self.rest(0.03)
