@@ -249,18 +249,18 @@ class TrainingSetupController(QObject):
         elif issue.kind == "prepare":
             self._ask_to_prepare(issue.dataset)
         elif issue.kind == "left":
-            self._change(with_left_out(self.setup, issue.files, False))
+            self._choose(with_left_out(self.setup, issue.files, False))
         elif issue.kind == "decide":
             self._decide(issue)
 
     def _decide(self, issue: Issue) -> None:
         actions = _actions(issue)
         if any(action.kind == "leave-out" for action in actions):
-            self._change(with_left_out(self.setup, issue.files, True))
+            self._choose(with_left_out(self.setup, issue.files, True))
             return
         what = "Mirror" if actions[0].kind == "flip" else "Take over"
         question = f"{issue.findings[0]}. The file as it was is kept in sourcedata/mended."
-        out = lambda: self._change(with_left_out(self.setup, issue.files, True))  # noqa: E731
+        out = lambda: self._choose(with_left_out(self.setup, issue.files, True))  # noqa: E731
         mend = lambda: self._mend({issue.dataset: actions})  # noqa: E731
         answers = [(what, mend), ("Leave it out", out), ("Not now", _nothing)]
         self._view.ask(question, answers)
@@ -278,6 +278,7 @@ class TrainingSetupController(QObject):
         if any(issue.severity == "error" for issue in issues(self.setup)):
             self._tell(PREPARE_LATER)
             return
+        self._choose(self.setup)
         answers = [("Prepare", lambda: self._prepare(dataset)), ("Not now", _nothing)]
         self._view.ask(PREPARE_ASKS, answers)
 
@@ -295,7 +296,7 @@ class TrainingSetupController(QObject):
         """Give a person another use."""
         found = next((u for u in USES if u == use), None)
         if found is not None:
-            self._change(with_use(self.setup, person, found))
+            self._choose(with_use(self.setup, person, found))
 
     def hold_back(self, triple: tuple[float, float, float], held: bool) -> None:
         """Hold a setting back, or train on it again."""
@@ -443,6 +444,10 @@ class TrainingSetupController(QObject):
         self.setup = setup
         self._show()
         self._costs.changed()
+
+    def _choose(self, setup: Setup) -> None:
+        """Take what was chosen; what was told before is settled by that."""
+        self._change(replace(setup, notice=""))
 
     def _show(self) -> None:
         self._view.set_setup(self.setup)

@@ -62,7 +62,7 @@ _BECOMES: Mapping[str, tuple[str, str]] = {
     "mend": ("can be mended now", "can be mended now"),
     "value": ("needs a value from you", "need a value from you"),
     "decide": ("is yours to decide", "are yours to decide"),
-    "prepare": ("goes when the data are prepared", "go when the data are prepared"),
+    "prepare": ("goes with preparing", "go with preparing"),
     "know": ("needs nothing from you", "need nothing from you"),
 }
 """What becomes of one finding and of several, by kind."""

@@ -122,7 +122,7 @@ class VisitRow:
     @property
     def tip(self) -> str:
         """Everything that was found, one line each."""
-        lines = [self.label, ", ".join(self.names)]
+        lines = [f"{self.label}   {self.grid}".strip(), ", ".join(self.names)]
         for issue in self.issues:
             lines += [sentence(str(f.problem), name_of(f.file)) for f in issue.findings]
         return "\n".join(filter(None, lines))

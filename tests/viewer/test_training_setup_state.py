@@ -211,7 +211,7 @@ def test_one_finding_is_it() -> None:
 def test_what_can_be_used_with_a_warning_is_not_called_ready() -> None:
     setup = setup_of(made.people(3), [made.shifted("sub-01")])
     assert findings_sentence(setup)[1] == (
-        "It goes when the data are prepared. 2 people are ready, one can be used with findings."
+        "It goes with preparing. 2 people are ready, one can be used with findings."
     )
     setup = setup_of(made.people(1), [made.shifted("sub-01")])
     assert findings_sentence(setup)[1].endswith("1 person can be used as it is.")

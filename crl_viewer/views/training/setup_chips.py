@@ -15,6 +15,9 @@ from crl_viewer.views.training.setup_people_rows import write
 from crl_viewer.views.training.setup_space import tip_of
 
 IN_A_ROW, GAP, LABEL = 9, 4, 18
+RIM = 2
+"""A name may be a little wider than its chip, pixels at each side."""
+
 MOST = 27
 """More chips than this do not fit; the marks of the plot can all be clicked."""
 
@@ -59,7 +62,7 @@ class SettingChip(QAbstractButton):
         p = theme.current()
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        box = QRectF(0, 0, self.width(), HEIGHT).adjusted(0.5, 0.5, -0.5, -0.5)
+        box = QRectF(RIM, 0, self.width() - 2 * RIM, HEIGHT).adjusted(0.5, 0.5, -0.5, -0.5)
         fill = QColor(p.accent)
         fill.setAlphaF(0.55 if self.underMouse() else 0.4)
         trained = self.isChecked()
@@ -70,7 +73,7 @@ class SettingChip(QAbstractButton):
         centre = Qt.AlignmentFlag.AlignHCenter
         write(painter, (0, self.width()), HEIGHT / 2, self.text(), 12, 600, p.text, centre)
         ink = p.text2 if trained else p.text3
-        across = (-1.0, self.width() + 1.0)
+        across = (0.0, float(self.width()))
         write(painter, across, HEIGHT + LABEL / 2, self._name, 10, 400, ink, centre)
         painter.end()
 
@@ -135,6 +138,10 @@ class SettingChips(QWidget):
         rows = -(-len(self.chips) // IN_A_ROW)
         return QSize(351, max(rows * (HEIGHT + LABEL + GAP) - GAP, HEIGHT))
 
+    def minimumSizeHint(self) -> QSize:
+        """Return the same height: chips are never cut."""
+        return QSize(0, self.sizeHint().height())
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Place the chips."""
         self._place()
@@ -145,4 +152,5 @@ class SettingChips(QWidget):
         for i, chip in enumerate(self.chips):
             row, column = divmod(i, IN_A_ROW)
             left = round(column * (wide + GAP))
-            chip.setGeometry(left, row * (HEIGHT + LABEL + GAP), round(wide), HEIGHT + LABEL)
+            top = row * (HEIGHT + LABEL + GAP)
+            chip.setGeometry(left - RIM, top, round(wide) + 2 * RIM, HEIGHT + LABEL)

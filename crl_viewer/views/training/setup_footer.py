@@ -38,7 +38,6 @@ class SetupFooter(QWidget):
         self.settings.setFlat(True)
         self.cancel.setFlat(True)
         self.start.setProperty("primary", True)
-        self.start.setFixedWidth(self.start.sizeHint().width())
         self._lay_out()
         self.start.clicked.connect(self.startRequested)
         self.cancel.clicked.connect(self.cancelRequested)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from crl_core.scan import FloatArray
 from crl_viewer.state.training_setup import (
@@ -251,9 +251,13 @@ class SetupPage(QWidget):
         row.addWidget(self.split_says, 2)
         return row
 
-    def _right_side(self) -> QWidget:
-        right = QWidget()
-        right.setFixedWidth(RIGHT)
+    def _right_side(self) -> QScrollArea:
+        right, area = QWidget(), QScrollArea()
+        area.setFixedWidth(RIGHT)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         column = QVBoxLayout(right)
         column.setContentsMargins(16, 4, 24, 12)
         column.setSpacing(0)
@@ -272,7 +276,8 @@ class SetupPage(QWidget):
         column.addWidget(Hairline())
         column.addSpacing(10)
         column.addWidget(self.numbers)
-        return right
+        area.setWidget(right)
+        return area
 
     def _wire(self) -> None:
         for source in (self.head, self.people, self.plans, self.footer):

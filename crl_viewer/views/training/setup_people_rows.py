@@ -24,6 +24,9 @@ ROW, HEAD, PICTURE, GAP = 48, 28, 34, 4
 PAD = 8
 """Pixels that the ground of the current row reaches beyond the words, as in the design."""
 
+NARROW = 700
+"""Narrower lists leave the grid to the tooltip and show fewer pictures, pixels."""
+
 _MIDDLE = Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight
 _WIDTHS = (("person", 144), ("scans", 168), ("grid", 104), ("times", 96))
@@ -41,16 +44,16 @@ class Columns:
 
     def __init__(self, left: float, width: float) -> None:
         at, right = left + PAD, left + width - PAD
-        # A narrow list takes from the pictures first.
-        spare = max(0.0, 144 + 168 + 104 + 96 + 180 + _USE - (right - at))
+        use = _USE * max(1.0, theme.text_scale())
+        wanted = dict(_WIDTHS)
+        if width < NARROW:
+            wanted |= {"scans": 92, "grid": 0, "person": 112}
         self.spans: dict[str, tuple[float, float]] = {}
-        for name, span in _WIDTHS:
-            taken = min(spare, 76) if name == "scans" else min(max(spare - 76, 0), 48)
-            taken = taken if name in ("scans", "person") else 0
-            self.spans[name] = (at, at + span - taken - 8)
-            at += span - taken
-        self.spans["finding"] = (at, right - _USE - 8)
-        self.spans["use"] = (right - _USE, right)
+        for name, span in wanted.items():
+            self.spans[name] = (at, at + max(span - 8, 0))
+            at += span
+        self.spans["finding"] = (at, right - use - 8)
+        self.spans["use"] = (right - use, right)
 
     def __getitem__(self, name: str) -> tuple[float, float]:
         return self.spans[name]
@@ -241,6 +244,8 @@ def _text(
     painter.setFont(font)
     painter.setPen(ink)
     room = across[1] - across[0]
+    if room < 8:
+        return across[0]
     metrics = QFontMetricsF(font)
     shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
     box = QRectF(across[0], middle - 12, room, 24)

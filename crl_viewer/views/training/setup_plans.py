@@ -64,6 +64,10 @@ class PlanRow(QAbstractButton):
         """Return two lines."""
         return QSize(320, round(40 * max(1.0, theme.text_scale())))
 
+    def minimumSizeHint(self) -> QSize:
+        """Return the same height: its words are never cut."""
+        return QSize(0, self.sizeHint().height())
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep what stands behind the name there."""
         self._place()
@@ -75,7 +79,8 @@ class PlanRow(QAbstractButton):
                 _LEFT + width(self.words.name, 12, 500) + 8,
                 self.width() - 84 - size.width(),
             )
-            self.beside.setGeometry(round(left), 0, size.width(), 22)
+            height = round(22 * max(1.0, theme.text_scale()))
+            self.beside.setGeometry(round(left), 0, size.width(), height)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Let arrows choose the neighbour."""

@@ -35,7 +35,7 @@ class SpacePlot(QWidget):
         self._settings: tuple[Sequence3, ...] = ()
         self._across, self._up = "tr", "te"
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(140)
         self.setMouseTracking(True)
         self.setAccessibleName("Settings in the parameter space")
 
