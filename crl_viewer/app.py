@@ -202,6 +202,7 @@ class Viewer(QObject):
         dialog, page = TrainingDialog(), SetupPage()
         dialog.set_setup_page(page, page.footer)
         page.sentenceChanged.connect(lambda text: dialog.set_sentence(text, "setup"))
+        dialog.set_sentence(page.sentence, "setup")
         if self.settings.training is not None:
             dialog.resize(*self.settings.training)
         return dialog, page

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from crl_core.training.batch import Batch, Sampler
-from crl_core.training.run import Run
+from crl_core.training.run import Run, undisturbed
 
 
 def batches(sampler: Sampler, run: Run, workers: int) -> Generator[Batch, None, None]:
@@ -36,7 +36,9 @@ def batches(sampler: Sampler, run: Run, workers: int) -> Generator[Batch, None, 
         prefetch_factor=4,
         persistent_workers=False,
     )
-    iterator: Iterator[tuple[Tensor, ...]] = iter(loader)
+    # Ctrl+C is lost where it arrives while a process is split in two.
+    with undisturbed():
+        iterator: Iterator[tuple[Tensor, ...]] = iter(loader)
     try:
         for parts in iterator:
             yield Batch(*(p.numpy() for p in parts))

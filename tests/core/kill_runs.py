@@ -314,7 +314,7 @@ def _stepped(run: Path, since: int) -> bool:
 
 def _unfinished(folder: Path) -> bool:
     try:
-        return any(e.name.startswith(TEMPORARY) for e in os.scandir(folder))
+        return any(name.startswith(TEMPORARY) for name in os.listdir(folder))
     except OSError:
         return False
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.kill_runs import CONFIG_OF_KILLED, Forked, faults, kill_again_and_again, report
+from tests.core.kill_runs import CONFIG_OF_KILLED, Child, faults, kill_again_and_again, report
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
 
 
 def test_a_run_killed_four_times_ends_bit_for_bit_like_one_never_killed(tmp_path: Path) -> None:
     config = replace(CONFIG_OF_KILLED, steps=250)
-    found = kill_again_and_again(tmp_path, 4, 3, config, kind=Forked)
+    found = kill_again_and_again(tmp_path, 4, 3, config, kind=Child)
     assert len(found.kills) == 4
     assert any(k.step > 0 for k in found.kills)
     assert found.ok, report(found, config.save_seconds)
