@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.bench_latency DATASET --moves 40 --rounds 5
 
-Opens the window without a screen on the real slice, starts ``crl train`` on DATASET with the priority
-that the training dialog gives it, and moves TE; blocks with the training at full speed alternate
-with blocks while it is paused, so that other load on the machine touches both alike.
+Opens the window without a screen on the real slice, starts ``crl train`` on DATASET with the
+priority that the training dialog gives it, and moves TE; blocks with the training at full speed
+alternate with blocks while it is paused, so that other load on the machine touches both alike.
 """
 
 from __future__ import annotations

@@ -72,6 +72,11 @@ def make_dataset(root: Path) -> Path:
     return root
 
 
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does to what it starts in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Child(subprocess.Popen[str]):
     """``crl train`` with these arguments, as a terminal would start it.
 
@@ -88,6 +93,7 @@ class Child(subprocess.Popen[str]):
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, **threads},
+            preexec_fn=_hear_ctrl_c if os.name == "posix" else None,
             **options,
         )
 
