@@ -301,7 +301,7 @@ def test_the_doctor_has_nothing_to_say_and_a_network_trains(prepared: Path, tmp_
     assert code == 0
     assert " 0 errors" in out
     words = {"architecture": {"widths": [8, 8], "code_width": 8, "residual_width": 4}}
-    words |= {"batch": 2, "crop": 32, "contrasts": 2, "bf16": False}
+    words |= {"batch": 2, "crop": 32, "contrasts": 2, "precision": "fp32"}
     config = tmp_path / "c.json"
     config.write_text(json.dumps(words))
     run = tmp_path / "run"
