@@ -12,6 +12,7 @@ import typer
 
 from crl_core.cli.common import check_device, find_checkpoint, notice, refuse_missing, table
 from crl_core.cli.training_show import follow
+from crl_core.errors import CRLError
 
 if TYPE_CHECKING:
     from crl_core.checkpoint import Checkpoint
@@ -128,7 +129,9 @@ def train(
 
 
 def _check_plan(plan: str | None, minutes: float | None, steps: int | None) -> None:
-    if plan is not None and plan not in ("quick", "time", "paper", "fine-tune"):
+    from crl_core.training.config import PLANS
+
+    if plan is not None and plan not in PLANS:
         raise typer.BadParameter("choose quick, time, paper or fine-tune", param_hint="--plan")
     if minutes is not None and not minutes > 0:
         raise typer.BadParameter("must be above 0", param_hint="--minutes")
@@ -247,7 +250,8 @@ def _resume(
     if source.start is not None:
         try:
             network = _network(source.start)
-        except Exception:
+        except CRLError:
+            # Moved or gone; the run has its own weights by now.
             if not (folder / STATE).exists():
                 raise
     data = open_data(source, settings)

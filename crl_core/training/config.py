@@ -6,10 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from crl_core.errors import InputError
 from crl_core.sequence import PAPER_SEQUENCES
+
+PlanName = Literal["quick", "time", "paper", "fine-tune"]
+PLANS: tuple[PlanName, ...] = get_args(PlanName)
+"""What a user can wish for; `crl_core.training.plan` makes settings of it."""
+
+QUICK_MINUTES, FINE_TUNE_MINUTES = 5.0, 12.0
 
 
 @dataclass(frozen=True)

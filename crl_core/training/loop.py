@@ -16,7 +16,7 @@ import os
 import platform
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ import torch
 from lightning_fabric import Fabric
 
 from crl_core import __version__
-from crl_core.card import NOTE
 from crl_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from crl_core.errors import CRLError, InputError, OutputError
 from crl_core.io.atomic import atomic_path
@@ -50,6 +49,7 @@ from crl_core.training.folder import (
 from crl_core.training.log import Recorder
 from crl_core.training.meter import Meter
 from crl_core.training.run import Run, make_fabric
+from crl_core.training.state import at_rest
 from crl_core.training.validation import Judge, names_of_held, seen_score
 
 SHARE_FOR_SAVING = 0.03
@@ -138,7 +138,7 @@ def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
     fabric = make_fabric(job.device, job.config.precision, job.config.preset)
     fabric.launch()
     if not fabric.is_global_zero:
-        yield from _Loop(job, _begun(job, folder, fabric), None).events(resume)
+        yield from _Loop(job, _begun(job, folder, fabric)).events(resume)
         return
     if not resume:
         folder.check_free()
@@ -149,7 +149,7 @@ def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
             prepare_folder(job)
         _same_threads(folder, job.device)
         recorder = Recorder(folder)
-        yield from recorder.recorded(_Loop(job, run, recorder).events(resume), lambda: run.step)
+        yield from recorder.recorded(_Loop(job, run).events(resume), lambda: run.step)
 
 
 def _begun(job: Job, folder: RunFolder, fabric: Fabric) -> Run:
@@ -164,16 +164,17 @@ def _begun(job: Job, folder: RunFolder, fabric: Fabric) -> Run:
 class _Loop:
     """One sitting of a run."""
 
-    def __init__(self, job: Job, run: Run, recorder: Recorder | None) -> None:
-        self.job, self.run, self.recorder = job, run, recorder
+    def __init__(self, job: Job, run: Run) -> None:
+        self.job, self.run = job, run
         self.config, self.folder = job.config, run.folder
         unseen = job.data.validate
         self.judge = Judge(unseen or job.data.train, unseen=unseen is not None)
         self.cards = CardMaker(job.config, job.data, None if job.start is None else job.start.card)
         self.metrics: dict[str, Any] = {}
-        self.meter = Meter(fabric_type(run))
+        self.meter = Meter(run.fabric.device.type)
         self.saved_at = time.monotonic()
         self.saved_step = -1
+        self.spent = 0.0
         self.interval = self.config.save_seconds
         self.ending: Command | None = None
 
@@ -244,10 +245,11 @@ class _Loop:
     def _step(self, source: Iterator[Any]) -> Iterator[Event]:
         run = self.run
         began = time.monotonic()
-        batch = next(source)
-        loss, parts, counted = run.advance(batch)
+        with self._counted():
+            batch = next(source)
+            loss, parts, counted = run.advance(batch)
         self.meter.step(run.pairs(batch.images.shape[1]), time.monotonic() - began)
-        self._use(began)
+        self._settle()
         while run.notes:
             yield events.Noted(run.step, run.notes.pop(0))
         yield self._told(loss, parts, counted)
@@ -301,9 +303,22 @@ class _Loop:
         """Return the steps of the first pictures, which change the most."""
         return {FIRST_PREVIEW * 2**k for k in range(6)} - {self.config.validate_steps}
 
-    def _use(self, began: float) -> None:
-        """Count time; all processes must agree on it, because it may drive the schedule."""
-        used = time.monotonic() - began
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the time of what is done inside; not that of whoever listens to the events."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent += time.monotonic() - began
+
+    def _settle(self) -> None:
+        """Add what was counted to the time used.
+
+        All processes must agree on it, because it may drive the schedule and the end, and only the
+        first one judges and saves: its account is that of all.
+        """
+        used, self.spent = self.spent, 0.0
         if self.run.fabric.world_size > 1:
             used = float(self.run.fabric.broadcast(used))
         self.run.seconds += used
@@ -313,28 +328,27 @@ class _Loop:
     def _preview(self, model: Any = None) -> Iterator[Event]:
         if not self.first:
             return
-        began = time.monotonic()
         try:
-            self.folder.check_here()
-            if not (self.folder / PREVIEWS / "fixed.npz").exists():
-                self.judge.write_fixed(self.folder / PREVIEWS / "fixed.npz")
-            self.judge.write_preview(
-                model or self.run.averaged_model(), self.folder.preview_path(self.run.step)
-            )
+            with self._counted():
+                self.folder.check_here()
+                if not (self.folder / PREVIEWS / "fixed.npz").exists():
+                    self.judge.write_fixed(self.folder / PREVIEWS / "fixed.npz")
+                self.judge.write_preview(
+                    model or self.run.averaged_model(), self.folder.preview_path(self.run.step)
+                )
         except OutputError as refusal:
             yield events.Noted(self.run.step, f"No preview of this step: {refusal}")
         else:
             yield events.Previewed(self.run.step)
-        self.run.seconds += time.monotonic() - began
 
     def _validated(self) -> Iterator[Event]:
         run = self.run
-        began = time.monotonic()
         if self.first:
             model = run.averaged_model()
             yield from self._preview(model)
             if self.judge.unseen:
-                psnr, ssim = self.judge.scores(model)
+                with self._counted():
+                    psnr, ssim = self.judge.scores(model)
                 self.metrics = {"validation PSNR, dB": psnr, "validation SSIM": ssim}
                 yield events.Validated(run.step, psnr, ssim)
                 score = seen_score(psnr)
@@ -342,7 +356,6 @@ class _Loop:
                     yield from self._improved(model, score)
         if run.fabric.world_size > 1:
             run.fabric.barrier()
-        self._use(began)
 
     def _improved(self, model: Any, score: float) -> Iterator[Event]:
         run = self.run
@@ -377,7 +390,7 @@ class _Loop:
         self.saved_at = time.monotonic()
         self.saved_step = self.run.step
         self.interval = max(self.config.save_seconds, cost / SHARE_FOR_SAVING)
-        self.run.seconds += cost
+        self.spent += cost
         yield events.Saved(self.run.step, self.folder / STATE, round(cost, 3))
 
     def _save(self) -> None:
@@ -434,11 +447,6 @@ class _Loop:
         yield events.Finished(run.step, path, step_of_best(self.folder) or run.step)
 
 
-def fabric_type(run: Run) -> str:
-    """Return the kind of device a run computes on."""
-    return str(run.fabric.device.type)
-
-
 def finish_at_rest(path: Path) -> Path:
     """Write the finished network of a run nobody is working on, from its best step.
 
@@ -466,8 +474,7 @@ def _best_from_state(folder: RunFolder) -> None:
     if not (folder / STATE).exists():
         raise InputError("holds no network yet", path=folder.path, remedy="Go on with --resume")
     found = load_checkpoint(folder / STATE)
-    card = replace(found.card, name=found.card.preset, note=NOTE)
-    save_checkpoint(folder / BEST, found.model, card, overwrite=True)
+    save_checkpoint(folder / BEST, found.model, at_rest(found.card), overwrite=True)
 
 
 def _environment() -> dict[str, Any]:

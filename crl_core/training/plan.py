@@ -6,23 +6,25 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
 from crl_core.card import Card
 from crl_core.errors import InputError
 from crl_core.models import build_model, preset_config
-from crl_core.training.config import TrainingConfig
+from crl_core.training.config import (
+    FINE_TUNE_MINUTES,
+    QUICK_MINUTES,
+    PlanName,
+    TrainingConfig,
+)
 from crl_core.training.data import TrainingData, open_data
 from crl_core.training.data_config import DataConfig
 from crl_core.training.files import SubjectSampler
 from crl_core.training.finish import hardware
 from crl_core.training.folder import RunFolder
 from crl_core.training.run import Run, make_fabric
-
-PlanName = Literal["quick", "time", "paper", "fine-tune"]
-PLANS: tuple[str, ...] = get_args(PlanName)
 
 ENOUGH_STEPS = 1500
 """With fewer steps than this a smaller network gets further; measured, see docs/training.md."""
@@ -34,8 +36,6 @@ NARROWER: tuple[dict[str, Any], ...] = (
     {"widths": [10, 20, 30, 40], "code_width": 32, "residual_width": 16},
 )
 """Sizes of crl-plus to choose from, the largest first."""
-
-QUICK_MINUTES, FINE_TUNE_MINUTES = 5.0, 12.0
 
 LARGE, LARGE_CROP = 5_000_000, 24
 _KEPT_FREE = 0.06

@@ -17,13 +17,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from crl_core.card import Card
+from crl_core.card import NOTE, Card
 from crl_core.checkpoint import IN_TRAINING
 from crl_core.errors import InputError
 from crl_core.io.atomic import as_disk_error, atomic_path
 
 MODEL, AVERAGE, OPTIMISER = "model/", IN_TRAINING, "optimiser/"
 
+_IN_TRAINING = ", in training, step "
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -155,9 +156,14 @@ def in_training(card: Card, step: int) -> Card:
     """Return the card of a network that is still being trained."""
     return replace(
         card,
-        name=f"{card.name}, in training, step {step}",
+        name=f"{card.name}{_IN_TRAINING}{step}",
         note=f"Still in training: this is the network of step {step}. {card.note}",
     )
+
+
+def at_rest(card: Card) -> Card:
+    """Return the card without what `in_training` added."""
+    return replace(card, name=card.name.split(_IN_TRAINING)[0], note=NOTE)
 
 
 def _numbers(progress: Progress) -> dict[str, Any]:

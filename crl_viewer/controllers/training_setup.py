@@ -13,6 +13,7 @@ from PySide6.QtCore import QObject
 
 from crl_core.errors import CRLError, InputError, ParameterError
 from crl_core.scan import FloatArray, Scan
+from crl_core.training.config import PLANS
 from crl_viewer.controllers.training_setup_costs import Costs
 from crl_viewer.controllers.training_setup_view import SetupView
 from crl_viewer.state.training_setup import (
@@ -26,7 +27,7 @@ from crl_viewer.state.training_setup import (
     with_use,
 )
 from crl_viewer.state.training_setup_findings import blocked, issues, mends
-from crl_viewer.state.training_setup_plan import PLANS, Job, parse_minutes
+from crl_viewer.state.training_setup_plan import Job, parse_minutes
 from crl_viewer.state.training_setup_rows import Issue
 from crl_viewer.state.training_setup_values import (
     ValueAnswer,

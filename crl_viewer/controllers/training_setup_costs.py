@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer
 
-from crl_viewer.state.training_setup import PlanName, Setup
+from crl_core.training.config import PLANS, PlanName
+from crl_viewer.state.training_setup import Setup
 from crl_viewer.state.training_setup_findings import blocked
-from crl_viewer.state.training_setup_plan import PLANS, Estimate, Job, job_of, worth_measuring
+from crl_viewer.state.training_setup_plan import Estimate, Job, job_of, worth_measuring
 from crl_viewer.workers.estimating import Estimator
 
 SETTLE_MS = 400

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from PySide6.QtCore import SignalInstance
 
 from crl_core.scan import FloatArray
-from crl_viewer.state.training_setup import PlanName, Setup
+from crl_core.training.config import PlanName
+from crl_viewer.state.training_setup import Setup
 from crl_viewer.state.training_setup_plan import Estimate
 from crl_viewer.state.training_setup_values import ValueQuestion
 

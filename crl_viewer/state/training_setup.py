@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from crl_core.doctor.coverage import settings_of
 from crl_core.doctor.findings import Finding, Report
+from crl_core.training.config import PlanName
 from crl_core.training.data_config import DataConfig, Triple, person_of
 from crl_viewer.state.training_setup_rows import (
     Issue,
@@ -29,7 +30,6 @@ USE_WORDS: Mapping[Use, str] = MappingProxyType(
 )
 
 Phase = Literal["empty", "working", "asking", "ready"]
-PlanName = Literal["quick", "time", "paper", "fine-tune"]
 
 LEAST_SETTINGS = 2
 TEST_FROM = 10

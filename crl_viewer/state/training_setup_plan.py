@@ -13,15 +13,14 @@ from typing import Any
 
 from crl_core.errors import InputError, ParameterError
 from crl_core.sequence import SequenceParameters
+from crl_core.training.config import FINE_TUNE_MINUTES, QUICK_MINUTES, PlanName
 from crl_core.training.data_config import DataConfig
 from crl_viewer.formatting import DASH
 from crl_viewer.state.training_run import clock_time, memory_text
-from crl_viewer.state.training_setup import PlanName, Setup, data_config
+from crl_viewer.state.training_setup import Setup, data_config
 from crl_viewer.state.training_setup_findings import blocked
 from crl_viewer.strings import number
 
-PLANS: tuple[PlanName, ...] = ("quick", "time", "paper", "fine-tune")
-QUICK_MINUTES, FINE_TUNE_MINUTES = 5.0, 12.0
 """What these plans take by definition, as `crl_core.training.plan` has them."""
 
 LEAST_MINUTES, MOST_MINUTES = 1.0, 60.0 * 24 * 28

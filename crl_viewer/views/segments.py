@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
@@ -22,7 +23,26 @@ def width_of(text: str, px: float = 12, weight: int = 500) -> float:
     return QFontMetricsF(theme.font(px, weight)).horizontalAdvance(text)
 
 
-class Chip(QAbstractButton):
+class SteppingButton(QAbstractButton):
+    """A button among others: arrow keys ask for a neighbour, Return presses it."""
+
+    stepped = Signal(int)
+    """An arrow key asks for the neighbour so many places on."""
+
+    STEPS: Mapping[Qt.Key, int] = MappingProxyType({Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1})
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Let arrows go to a neighbour and Return press the button."""
+        step = self.STEPS.get(Qt.Key(event.key()))
+        if step is not None:
+            self.stepped.emit(step)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.click()
+        else:
+            super().keyPressEvent(event)
+
+
+class Chip(SteppingButton):
     """A painted button.
 
     Parameters
@@ -35,9 +55,6 @@ class Chip(QAbstractButton):
     chevron
         Draw a small arrow behind the words, because a menu opens.
     """
-
-    stepped = Signal(int)
-    """An arrow key asks for the neighbour, -1 or 1."""
 
     def __init__(
         self, text: str, kind: Kind = "chip", *, chevron: bool = False,
@@ -71,16 +88,6 @@ class Chip(QAbstractButton):
         padding = 10 if self._kind == "words" else 20
         extra = 14 if self._chevron else 0
         return QSize(round(width_of(self.text()) + padding + extra + 0.5), HEIGHT)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Let arrows go to the neighbour and Return press the button."""
-        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
-        if step is not None:
-            self.stepped.emit(step)
-        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.click()
-        else:
-            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw ground, words and focus in the colours of the theme."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QPoint, QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetricsF, QImage, QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import QFontMetricsF, QImage, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import (
-    QSizePolicy,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QWidget,
 )
 
 from crl_viewer import icons, theme
 from crl_viewer.state.offers import Offer, grid_text, kind_text, value_of, voxel_text
+from crl_viewer.views.lines import ColumnHeads, write
 from crl_viewer.views.series_model import Index, SeriesModel
 
 ROW = 72
 PICTURE = 56
-HEAD = 28
 NARROW = 800
 """Narrower lists leave the plane to the tooltip, pixels."""
 
@@ -90,7 +88,7 @@ class SeriesDelegate(QStyledItemDelegate):
             _put_picture(painter, frame, picture.image)
             painter.setOpacity(1.0)
         elif not model.pending(row):
-            _write(
+            write(
                 painter,
                 (frame.left(), frame.right()),
                 frame.center().y(),
@@ -126,22 +124,22 @@ def _words(painter: QPainter, columns: Columns, middle: float, offer: Offer) -> 
     upper, lower = middle - step, middle + step
     ink = p.text if offer.usable else p.text3
     small = p.text2 if offer.usable else p.text3
-    _write(painter, columns.title, upper, offer.title, 13, 600, ink)
+    write(painter, columns.title, upper, offer.title, 13, 600, ink)
     right = Qt.AlignmentFlag.AlignRight
     for name in _TIMES:
         value = value_of(offer, name)
-        _write(painter, columns.times[name], upper, value.text, 12, 400, ink, right)
+        write(painter, columns.times[name], upper, value.text, 12, 400, ink, right)
         if value.remark and offer.usable:
             tone = p.warn if value.doubtful else p.text3
-            _write(painter, columns.times[name], lower, value.remark, 11, 400, tone, right)
+            write(painter, columns.times[name], lower, value.remark, 11, 400, tone, right)
     if any(offer.shape):
-        _write(painter, columns.grid, upper, grid_text(offer), 12, 400, ink, right)
+        write(painter, columns.grid, upper, grid_text(offer), 12, 400, ink, right)
         if offer.usable:
-            _write(painter, columns.grid, lower, voxel_text(offer), 11, 400, small, right)
+            write(painter, columns.grid, lower, voxel_text(offer), 11, 400, small, right)
     if columns.plane is not None:
-        _write(painter, columns.plane, upper, offer.plane.capitalize(), 12, 400, ink, right)
+        write(painter, columns.plane, upper, offer.plane.capitalize(), 12, 400, ink, right)
         if offer.volumes > 1 and offer.usable:
-            _write(painter, columns.plane, lower, f"{offer.volumes} volumes", 11, 400, small, right)
+            write(painter, columns.plane, lower, f"{offer.volumes} volumes", 11, 400, small, right)
     if offer.usable:
         _second_line(painter, columns.title, lower, offer)
     else:
@@ -158,7 +156,7 @@ def _second_line(
     words = [kind_text(offer)]
     words.append(_series_word(offer))
     text = "  ·  ".join(filter(None, words))
-    _write(painter, (left, right), middle, text, 11, 400, p.text2)
+    write(painter, (left, right), middle, text, 11, 400, p.text2)
 
 
 def _reason(painter: QPainter, columns: Columns, middle: float, offer: Offer) -> None:
@@ -169,7 +167,7 @@ def _reason(painter: QPainter, columns: Columns, middle: float, offer: Offer) ->
     end = columns.plane[1] if columns.plane is not None else columns.grid[1]
     reason = offer.refusal[:1].upper() + offer.refusal[1:].rstrip(".") + "."
     text = "  ·  ".join(filter(None, (reason, _series_word(offer))))
-    _write(painter, (left + 20, end), middle, text, 11, 400, p.text2)
+    write(painter, (left + 20, end), middle, text, 11, 400, p.text2)
 
 
 def _series_word(offer: Offer) -> str:
@@ -188,7 +186,7 @@ def _badge(painter: QPainter, left: float, middle: float, word: str) -> float:
     painter.setPen(QPen(p.accent, 1))
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
-    _write(
+    write(
         painter,
         (box.left(), box.right()),
         box.center().y(),
@@ -226,55 +224,20 @@ def _put_picture(painter: QPainter, frame: QRectF, image: QImage) -> None:
     painter.setClipping(False)
 
 
-def _write(
-    painter: QPainter,
-    across: tuple[float, float],
-    middle: float,
-    text: str,
-    px: float,
-    weight: int,
-    ink: Any,
-    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
-) -> None:
-    """Write one line, shortened where it does not fit; the tooltip has all of it."""
-    font = theme.font(px, weight)
-    painter.setFont(font)
-    painter.setPen(ink)
-    room = across[1] - across[0]
-    shown = QFontMetricsF(font).elidedText(text, Qt.TextElideMode.ElideRight, room)
-    box = QRectF(across[0], middle - 12, room, 24)
-    painter.drawText(box, int(align | _MIDDLE | Qt.TextFlag.TextSingleLine), shown)
-
-
-class Heads(QWidget):
+class Heads(ColumnHeads):
     """The names of the columns above the list, and the hairline below them."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.inset = 0
-        self.setFixedHeight(HEAD)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-
-    def set_inset(self, inset: int) -> None:
-        """Leave the width of a scroll bar free at the right."""
-        if inset != self.inset:
-            self.inset = inset
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Write the heads."""
+    def paint_heads(self, painter: QPainter) -> None:
+        """Write the heads and draw the hairline."""
         p = theme.current()
-        painter = QPainter(self)
         columns = Columns(0, self.width() - self.inset)
         right = Qt.AlignmentFlag.AlignRight
         middle = self.height() / 2 - 2
-        _write(painter, columns.title, middle, "Scan", 11, 500, p.text2)
+        write(painter, columns.title, middle, "Scan", 11, 500, p.text2)
         for name in _TIMES:
-            _write(
-                painter, columns.times[name], middle, f"{name.upper()}  ms", 11, 500, p.text2, right
-            )
-        _write(painter, columns.grid, middle, "Matrix × slices", 11, 500, p.text2, right)
+            head = f"{name.upper()}  ms"
+            write(painter, columns.times[name], middle, head, 11, 500, p.text2, right)
+        write(painter, columns.grid, middle, "Matrix × slices", 11, 500, p.text2, right)
         if columns.plane is not None:
-            _write(painter, columns.plane, middle, "Plane", 11, 500, p.text2, right)
+            write(painter, columns.plane, middle, "Plane", 11, 500, p.text2, right)
         painter.fillRect(0, self.height() - 1, self.width(), 1, p.line)
-        painter.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from crl_core.training.loop import Job, train
 from crl_core.training.losses import gradient_l1, structure, weighted_l1, windowed_structure
 from crl_core.training.objective import StepLoss, TensorBatch, n_sources
 from crl_core.training.run import Run, make_fabric
+from crl_core.training.state import read_state
 
 PLUS = TrainingConfig(
     preset="crl-plus",
@@ -309,6 +311,19 @@ def test_the_state_is_saved_as_often_as_asked(
     # Before the first step, after each, and at the end.
     assert sum(isinstance(e, Saved) for e in events) == 8
     assert not list((tmp_path / "run").glob(".crl-*"))
+
+
+def test_time_is_counted_once_and_not_while_nobody_asks(tmp_path: Path) -> None:
+    """Judging and saving take most of this run; a listener that dawdles is not the run's time."""
+    began, dawdled, told = time.monotonic(), 0.0, []
+    for event in train(job(replace(PLUS, validate_steps=1, steps=3), tmp_path / "run")):
+        told.append(event)
+        time.sleep(0.02)
+        dawdled += 0.02
+    worked = time.monotonic() - began - dawdled
+    used = read_state(tmp_path / "run" / STATE)[1].seconds
+    assert sum(isinstance(e, Validated) for e in told) == 3
+    assert 0.3 * worked < used <= worked
 
 
 def test_a_folder_with_something_in_it_is_never_used(tmp_path: Path) -> None:

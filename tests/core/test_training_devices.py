@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_two_processes_give_the_loss_of_one_on_the_same_batch(
     # After four steps the networks are the same too, so the gradient was shared.
     for block, value in score["one"][1].items():
         assert score["two"][1][block] == pytest.approx(value, abs=2e-3), block
+
+
+def test_several_processes_agree_when_their_time_is_up(dataset: Path, tmp_path: Path) -> None:
+    """Only one of them judges and saves; a clock of their own would end them at different steps."""
+    settings = tmp_path / "settings.json"
+    timed = replace(TINY, minutes=0.04, steps=100_000, validate_steps=2, save_seconds=0.1)
+    settings.write_text(timed.to_json())
+    told = trained(dataset, tmp_path / "run", settings, 2)
+    assert isinstance(told[-1], events.Finished)
+    assert 1 < told[-1].step < 100_000
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(dataset: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from crl_core.card import NOTE
 from crl_core.checkpoint import load_checkpoint
 from crl_core.errors import InputError, OutputError
 from crl_core.training import loop
@@ -20,7 +21,7 @@ from crl_core.training.data import TrainingData, open_data
 from crl_core.training.data_config import DataConfig
 from crl_core.training.events import Event, Failed, Finished, Noted, Saved, Stepped, Stopped
 from crl_core.training.files import SubjectSampler
-from crl_core.training.folder import CONFIG, EVENTS, MODEL, STATE, Log, RunFolder
+from crl_core.training.folder import BEST, CONFIG, EVENTS, MODEL, STATE, Log, RunFolder
 from crl_core.training.loop import Job, train
 from crl_core.training.objective import StepLoss, TensorBatch
 from crl_core.training.run import Run, make_fabric
@@ -317,3 +318,23 @@ def test_nobody_who_can_be_read_is_refused_in_one_line(dataset: Path) -> None:
         open_data(DataConfig((str(dataset),)), QUICK)
     assert "\n" not in str(refusal.value)
     assert CONFIG not in str(refusal.value)
+
+
+def test_a_network_taken_from_a_run_at_rest_no_longer_says_that_it_is_in_training(
+    tmp_path: Path, data: TrainingData
+) -> None:
+    """Of a run that was never judged the last state is taken, with the name it will have."""
+    first = list(train(job(data, tmp_path / "first")))[-1]
+    assert isinstance(first, Finished)
+    start = load_checkpoint(first.path)
+    run = tmp_path / "run"
+    half = train(replace(job(data, run), start=start))
+    for event in half:
+        if isinstance(event, Stepped):
+            half.close()
+    for name in (BEST, "best.json"):
+        (run / name).unlink()
+    assert "in training, step 1" in load_checkpoint(run).card.name
+    card = load_checkpoint(loop.finish_at_rest(run)).card
+    assert card.name == "crl-plus, fine-tuned"
+    assert card.note == NOTE

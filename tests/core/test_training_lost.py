@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.kill_runs import CONFIG_OF_KILLED, Child, faults, kill_again_and_again, report
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that can fork")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
 
 def test_a_run_killed_four_times_ends_bit_for_bit_like_one_never_killed(tmp_path: Path) -> None:

@@ -407,15 +407,6 @@ def test_each_plan_has_its_time() -> None:
     assert own.about == "starts from a file of yours"
 
 
-def test_the_times_of_the_plans_are_those_of_the_training() -> None:
-    plan = pytest.importorskip("crl_core.training.plan")
-    from crl_viewer.state import training_setup_plan as shown
-
-    assert plan.QUICK_MINUTES == shown.QUICK_MINUTES
-    assert plan.FINE_TUNE_MINUTES == shown.FINE_TUNE_MINUTES
-    assert set(plan.PLANS) == set(shown.PLANS)
-
-
 def test_without_data_nothing_is_measured() -> None:
     assert plan_words(Setup(), "paper", None).time == "\N{EN DASH}"
     assert worth_measuring(Setup()) == []

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from crl_viewer import theme
 from crl_viewer.state.training_setup import Sequence3
-from crl_viewer.views.segments import HEIGHT
-from crl_viewer.views.training.setup_people_rows import write
+from crl_viewer.views.lines import write
+from crl_viewer.views.segments import HEIGHT, SteppingButton
 from crl_viewer.views.training.setup_space import tip_of
 
 IN_A_ROW, GAP, LABEL = 9, 4, 18
@@ -22,10 +23,17 @@ MOST = 27
 """More chips than this do not fit; the marks of the plot can all be clicked."""
 
 
-class SettingChip(QAbstractButton):
+class SettingChip(SteppingButton):
     """A setting that is trained on while it is checked; its name stands below."""
 
-    stepped = Signal(int)
+    STEPS = MappingProxyType(
+        {
+            Qt.Key.Key_Left: -1,
+            Qt.Key.Key_Right: 1,
+            Qt.Key.Key_Up: -IN_A_ROW,
+            Qt.Key.Key_Down: IN_A_ROW,
+        }
+    )
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -43,19 +51,6 @@ class SettingChip(QAbstractButton):
         self.setAccessibleDescription("held back" if setting.held else "trained on")
         self.setToolTip(tip_of(setting))
         self.update()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Let arrows go to the neighbours."""
-        step = {
-            Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1,
-            Qt.Key.Key_Up: -IN_A_ROW, Qt.Key.Key_Down: IN_A_ROW,
-        }.get(Qt.Key(event.key()))  # fmt: skip
-        if step is not None:
-            self.stepped.emit(step)
-        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.click()
-        else:
-            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the chip and its name."""

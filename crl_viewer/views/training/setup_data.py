@@ -12,9 +12,9 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSizePolicy, QVBo
 from crl_viewer import theme
 from crl_viewer.state.training_setup import Setup
 from crl_viewer.state.training_setup_findings import findings_sentence, mend_count
-from crl_viewer.views.segments import Chip, Words
+from crl_viewer.views.lines import write
+from crl_viewer.views.segments import Chip, Words, width_of
 from crl_viewer.views.training.parts import Fixed
-from crl_viewer.views.training.setup_people_rows import width, write
 
 Answer = tuple[str, Callable[[], None]]
 
@@ -57,7 +57,7 @@ class TwoTone(QWidget):
         left = 0.0
         if self._first:
             left = write(painter, (0, right), middle, self._first, 12, 500, getattr(p, self._tone))
-            left += width(" ", 12)
+            left += width_of(" ", 12)
         write(painter, (left, right), middle, self._rest, 12, 400, p.text2)
         painter.end()
 

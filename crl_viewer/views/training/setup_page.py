@@ -12,8 +12,8 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from crl_core.scan import FloatArray
+from crl_core.training.config import PLANS, PlanName
 from crl_viewer.state.training_setup import (
-    PlanName,
     Setup,
     counts,
     rows,
@@ -24,7 +24,6 @@ from crl_viewer.state.training_setup import (
 )
 from crl_viewer.state.training_setup_findings import blocked
 from crl_viewer.state.training_setup_plan import (
-    PLANS,
     Estimate,
     cost_words,
     measured_words,

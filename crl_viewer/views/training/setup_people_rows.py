@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import (
-    QSizePolicy,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QWidget,
 )
 
 from crl_viewer import icons, theme
 from crl_viewer.state.training_setup import USE_WORDS, Use
 from crl_viewer.state.training_setup_rows import VisitRow
+from crl_viewer.views.lines import ColumnHeads, write, write_in
+from crl_viewer.views.segments import width_of
 from crl_viewer.views.series_model import Index, Picture
 
-ROW, HEAD, PICTURE, GAP = 48, 28, 34, 4
+ROW, PICTURE, GAP = 48, 34, 4
 PAD = 8
 """Pixels that the ground of the current row reaches beyond the words, as in the design."""
 
@@ -190,14 +190,14 @@ def _finding(
     painter.drawPixmap(QPointF(left, middle - 7), pixmap)
     ink = p.text2 if ready else p.text
     more = f"  +{len(row.issues) - 1}" if len(row.issues) > 1 else ""
-    room = right - width(more, 11)
+    room = right - width_of(more, 11)
     end = write(painter, (left + 20, room), middle - step, row.finding, 12, 400, ink)
     if more:
         write(painter, (end, right), middle - step, more, 11, 400, p.text2)
     if row.link:
         font = theme.font(11, 500)
         font.setUnderline(lit)
-        _text(painter, (left + 20, right), middle + step, row.link, font, p.accent)
+        write_in(painter, (left + 20, right), middle + step, row.link, font, p.accent)
 
 
 def _use(painter: QPainter, box: QRectF, use: Use, over: bool) -> None:
@@ -209,51 +209,11 @@ def _use(painter: QPainter, box: QRectF, use: Use, over: bool) -> None:
     if over:
         line = box.center().y() + 9
         painter.setPen(QPen(p.text3, 1))
-        start = box.right() - width(word, 12, weight)
+        start = box.right() - width_of(word, 12, weight)
         painter.drawLine(QPointF(start, line), QPointF(box.right(), line))
 
 
-def width(text: str, px: float, weight: int = 400) -> float:
-    """Return how wide a text is drawn."""
-    return QFontMetricsF(theme.font(px, weight)).horizontalAdvance(text)
-
-
-def write(
-    painter: QPainter,
-    across: tuple[float, float],
-    middle: float,
-    text: str,
-    px: float,
-    weight: int,
-    ink: Any,
-    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
-) -> float:
-    """Write one line, shortened where it does not fit; returns where it ends."""
-    return _text(painter, across, middle, text, theme.font(px, weight), ink, align)
-
-
-def _text(
-    painter: QPainter,
-    across: tuple[float, float],
-    middle: float,
-    text: str,
-    font: Any,
-    ink: Any,
-    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
-) -> float:
-    painter.setFont(font)
-    painter.setPen(ink)
-    room = across[1] - across[0]
-    if room < 8:
-        return across[0]
-    metrics = QFontMetricsF(font)
-    shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
-    box = QRectF(across[0], middle - 12, room, 24)
-    painter.drawText(box, int(align | _MIDDLE | Qt.TextFlag.TextSingleLine), shown)
-    return float(across[0] + metrics.horizontalAdvance(shown))
-
-
-class Heads(QWidget):
+class Heads(ColumnHeads):
     """The names of the columns above the list, and the hairline below them."""
 
     TITLES: Sequence[tuple[str, str]] = (
@@ -265,22 +225,9 @@ class Heads(QWidget):
         ("use", "Use"),
     )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.inset = 0
-        self.setFixedHeight(HEAD)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-
-    def set_inset(self, inset: int) -> None:
-        """Leave the width of a scroll bar free at the right."""
-        if inset != self.inset:
-            self.inset = inset
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Write the heads."""
+    def paint_heads(self, painter: QPainter) -> None:
+        """Write the heads and draw the hairline."""
         p = theme.current()
-        painter = QPainter(self)
         columns = Columns(0, self.width() - self.inset)
         middle = self.height() / 2 - 1
         for name, title in self.TITLES:
@@ -288,4 +235,3 @@ class Heads(QWidget):
             write(painter, columns[name], middle, title, 11, 400, p.text2, align)
         line = QRectF(PAD, self.height() - 1, self.width() - self.inset - 2 * PAD, 1)
         painter.fillRect(line, p.line)
-        painter.end()

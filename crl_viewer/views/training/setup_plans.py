@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QKeyEvent, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QAction, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import (
-    QAbstractButton,
     QFileDialog,
     QLineEdit,
     QMenu,
@@ -17,20 +17,27 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from crl_core.training.config import PLANS, PlanName
 from crl_viewer import theme
-from crl_viewer.state.training_setup import PlanName
-from crl_viewer.state.training_setup_plan import PLANS, PlanWords
-from crl_viewer.views.segments import Chip
-from crl_viewer.views.training.setup_people_rows import width, write
+from crl_viewer.state.training_setup_plan import PlanWords
+from crl_viewer.views.lines import write
+from crl_viewer.views.segments import Chip, SteppingButton, width_of
 
 CHECKPOINT_FILES = "Networks (*.safetensors *.pth *.pt);;All files (*)"
 _LEFT = 28
 
 
-class PlanRow(QAbstractButton):
+class PlanRow(SteppingButton):
     """A plan: name, what it does, its time at the right."""
 
-    stepped = Signal(int)
+    STEPS = MappingProxyType(
+        {
+            Qt.Key.Key_Left: -1,
+            Qt.Key.Key_Right: 1,
+            Qt.Key.Key_Up: -1,
+            Qt.Key.Key_Down: 1,
+        }
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,23 +83,11 @@ class PlanRow(QAbstractButton):
         if self.beside is not None:
             size = self.beside.sizeHint()
             left = min(
-                _LEFT + width(self.words.name, 12, 500) + 8,
+                _LEFT + width_of(self.words.name, 12, 500) + 8,
                 self.width() - 84 - size.width(),
             )
             height = round(22 * max(1.0, theme.text_scale()))
             self.beside.setGeometry(round(left), 0, size.width(), height)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Let arrows choose the neighbour."""
-        step = {
-            Qt.Key.Key_Up: -1, Qt.Key.Key_Left: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Right: 1,
-        }.get(Qt.Key(event.key()))  # fmt: skip
-        if step is not None:
-            self.stepped.emit(step)
-        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.click()
-        else:
-            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the circle and the words."""
@@ -110,7 +105,7 @@ class PlanRow(QAbstractButton):
             painter.drawEllipse(at, 3.25, 3.25)
         step = self.height() / 4 - 1
         right = float(self.width())
-        room = (_LEFT, right - width(self.words.time, 12, 500) - 8)
+        room = (_LEFT, right - width_of(self.words.time, 12, 500) - 8)
         write(painter, room, middle - step, self.words.name, 12, 500, p.text)
         about = (_LEFT, right)
         write(painter, about, middle + step, self.words.about, 11, 400, p.text2)

@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from crl_viewer import theme
 from crl_viewer.state.training_setup import USE_WORDS, USES, Use
-from crl_viewer.views.segments import Words
-from crl_viewer.views.training.setup_people_rows import width, write
+from crl_viewer.views.lines import write
+from crl_viewer.views.segments import Words, width_of
 
 _SHARE = {"train": 0.4, "validate": 0.18, "test": 0.0, "out": 0.0}
 """How much of the accent a part wears; what is not learnt from wears none."""
@@ -57,7 +57,7 @@ class SplitBar(QWidget):
         """Return the parts with their boxes, none too short for its words."""
         shown = [use for use in USES[:3] if self._counts[use]]
         total = sum(self._counts[use] for use in shown)
-        least = {use: width(self._word(use), 12, 500) + 16 for use in shown}
+        least = {use: width_of(self._word(use), 12, 500) + 16 for use in shown}
         wide = {use: self.width() * self._counts[use] / total for use in shown}
         lacking = sum(max(least[use] - wide[use], 0) for use in shown)
         spare = sum(max(wide[use] - least[use], 0) for use in shown)
