@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,16 @@ from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData, open_data
 from crl_core.training.data_config import DataConfig
 from crl_core.training.digital import RANDOM_BOX, DigitalSampler, random_sequence
-from crl_core.training.events import Event, Finished, Saved, Skipped, Started, Stepped, Validated
+from crl_core.training.events import (
+    Event,
+    Finished,
+    Improved,
+    Saved,
+    Skipped,
+    Started,
+    Stepped,
+    Validated,
+)
 from crl_core.training.files import SubjectSampler
 from crl_core.training.folder import STATE, RunFolder
 from crl_core.training.loop import Job, train
@@ -35,6 +45,7 @@ from crl_core.training.losses import gradient_l1, structure, weighted_l1, window
 from crl_core.training.objective import StepLoss, TensorBatch, n_sources
 from crl_core.training.run import Run, make_fabric
 from crl_core.training.state import read_state
+from crl_core.training.validation import Judge
 
 PLUS = TrainingConfig(
     preset="crl-plus",
@@ -546,3 +557,47 @@ def test_going_on_from_another_architecture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="start from is no crl-small"):
         run(SMALL, tmp_path / "run", start=other)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_finished_network_is_the_best_one_and_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([10.0, 20.0, 15.0, 12.0])
+    kept: dict[float, dict[str, torch.Tensor]] = {}
+
+    def judged(judge: Any, model: Any) -> tuple[dict[str, float], dict[str, float]]:
+        score = next(scores)
+        kept[score] = {k: v.clone() for k, v in model.state_dict().items()}
+        return {"seen": score, "identity": 99.0 - score}, {"seen": 0.5}
+
+    monkeypatch.setattr(Judge, "scores", judged)
+    events = run(replace(PLUS, steps=8, validate_steps=2), tmp_path / "run")
+    assert [(e.step, e.score) for e in events if isinstance(e, Improved)] == [(2, 10.0), (4, 20.0)]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.step, last.best) == (8, 4)
+    found = load_checkpoint(last.path).model.state_dict()
+    assert all(torch.equal(value, kept[20.0][name]) for name, value in found.items())
+    assert not all(torch.equal(value, kept[12.0][name]) for name, value in found.items())
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_processes_share_the_rows_of_a_batch_without_overlap(tmp_path: Path, world: int) -> None:
+    state = state_of(replace(PLUS, batch=4), tmp_path)
+    rows: list[int] = []
+    for rank in range(world):
+        state.fabric = SimpleNamespace(world_size=world, global_rank=rank)  # type: ignore[assignment]
+        own = state.rows()
+        assert len(own) == 4 // world
+        rows += own
+    assert rows == [0, 1, 2, 3]
+
+
+def test_the_rate_of_the_paper_is_halved_after_every_fifth_of_the_run(tmp_path: Path) -> None:
+    config = replace(PLUS, steps=100, warmup=0, schedule="halving", learning_rate=1e-4)
+    state = state_of(config, tmp_path)
+    rates = []
+    for step in (0, 19, 20, 40, 79, 80, 99):
+        state.step = step
+        rates.append(state.learning_rate() / 1e-4)
+    np.testing.assert_allclose(rates, [1, 1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 16])

@@ -16,12 +16,14 @@ from crl_core import io
 from crl_core.checkpoint import default_checkpoint, read_card
 from crl_core.errors import InputError
 from crl_core.io.bids import find_subjects, image_path
+from crl_core.models import build_model
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters, distance
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import Rehearsing, TrainingData, merged, open_data
 from crl_core.training.data_config import SAME, DataConfig, person_of
 from crl_core.training.digital import NEAR, RANDOM_BOX, DigitalSampler
 from crl_core.training.files import SubjectSampler
+from crl_core.training.finish import CardMaker
 from crl_core.training.plan import (
     ENOUGH_STEPS,
     PAPER_EPOCHS,
@@ -243,8 +245,6 @@ def test_a_setting_held_back_once_and_trained_on_now_is_no_longer_held_back(data
 
 
 def test_blocks_say_what_was_held_back(dataset: Path) -> None:
-    from crl_core.models import build_model
-
     data = opened(dataset, hold_back=(T2,), validate=("sub-02",))
     assert data.validate is not None
     judge = Judge(data.validate, unseen=True)
@@ -259,8 +259,6 @@ def test_blocks_say_what_was_held_back(dataset: Path) -> None:
 def test_a_perfect_network_scores_high_and_a_constant_one_low(dataset: Path) -> None:
     """The scores are those of the images: a stand-in that knows the answer reaches the top."""
     import torch
-
-    from crl_core.models import build_model
 
     data = opened(dataset, validate=("sub-02",))
     assert data.validate is not None
@@ -283,8 +281,6 @@ def test_a_perfect_network_scores_high_and_a_constant_one_low(dataset: Path) -> 
 
 
 def test_previews_hold_what_they_promise(dataset: Path, tmp_path: Path) -> None:
-    from crl_core.models import build_model
-
     data = opened(dataset, hold_back=(T2,), validate=("sub-02",))
     assert data.validate is not None
     judge = Judge(data.validate, unseen=True)
@@ -340,3 +336,23 @@ def test_the_plan_of_the_paper_has_its_schedule(dataset: Path) -> None:
     # Two people of six slices, each shown 16 times an epoch in batches of four.
     assert epoch_steps(data, config) == 2 * 6 * 16 / 4
     assert PAPER_EPOCHS == 1000
+
+
+# cards ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rehearse", [0.0, 0.3])
+def test_a_fine_tuned_network_claims_what_it_knew_only_where_it_rehearsed_it(
+    dataset: Path, rehearse: float
+) -> None:
+    card = read_card(default_checkpoint())
+    config = replace(PLUS, rehearse=rehearse)
+    data = opened(dataset, validate=("sub-02",))
+    model = build_model(config.preset, **config.architecture)
+    found = CardMaker(config, data, card).card(model, 7, 60.0, {})
+    assert found.name == "crl-plus, fine-tuned"
+    assert found.training["went on from"]["sha256"] == card.sha256
+    own = {tuple(np.float32(PAPER_SEQUENCES[n].triple)) for n in (1, 5, 7)}
+    assert {tuple(np.float32(p.triple)) for p in found.coverage.points} >= own
+    assert (found.coverage.box is not None) == (rehearse > 0)
+    assert str(dataset) not in found.to_json()
