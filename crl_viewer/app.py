@@ -212,6 +212,7 @@ class Viewer(QObject):
         window.triggered.connect(self.commands.dispatch)
         window.may_close = do.training.may_close
         window.closing.connect(do.training.close_dialog)
+        do.training.trying.scansWanted.connect(lambda s: do.opening.open_paths(s, free=True))
         window.dropped.connect(lambda names: do.opening.open_paths([Path(n) for n in names]))
         window.chooserLeft.connect(self._chooser_left)
         window.bannerClosed.connect(lambda: self.store.update(banner=""))

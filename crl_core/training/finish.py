@@ -16,6 +16,7 @@ from crl_core.errors import CRLError
 from crl_core.models import CRL, preset_config
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData, merged
+from crl_core.training.digital import DigitalSampler
 from crl_core.training.folder import BEST, MODEL, RunFolder
 
 
@@ -62,7 +63,7 @@ class CardMaker:
             if config.rehearse > 0:
                 coverage = merged(self.start.coverage, coverage)
         return Card(
-            name=config.preset if self.start is None else f"{config.preset}, fine-tuned",
+            name=f"{config.preset}, {self._kind()}",
             preset=config.preset,
             architecture={**preset_config(config.preset), **config.architecture},
             intensity_rule=model.intensity_rule,
@@ -71,6 +72,15 @@ class CardMaker:
             training=training,
             metrics=metrics,
         )
+
+    def _kind(self) -> str:
+        """Tell a network from the shipped one of the same preset, in no words of the user's."""
+        if self.start is not None:
+            return "fine-tuned"
+        if isinstance(self.data.train, DigitalSampler):
+            return "trained on digital subjects"
+        count = self.data.people.get("train", 0)
+        return f"trained on {count} people" if count != 1 else "trained on one person"
 
 
 def write_model(folder: RunFolder, early: bool) -> Path:

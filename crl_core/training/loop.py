@@ -55,6 +55,9 @@ from crl_core.training.validation import Judge, names_of_held, seen_score
 SHARE_FOR_SAVING = 0.03
 """At most this share of the time goes into saving; a slow disk is asked less often."""
 
+SHARE_FOR_JUDGING = 0.1
+"""At most this share of a run by the clock goes into judging; a slow one is done less often."""
+
 HOPELESS = 20
 """After so many steps in a row without a number a run gives up."""
 
@@ -174,6 +177,7 @@ class _Loop:
         self.meter = Meter(run.fabric.device.type)
         self.saved_at = time.monotonic()
         self.saved_step = -1
+        self.rests_until = 0.0
         self.spent = 0.0
         self.interval = self.config.save_seconds
         self.ending: Command | None = None
@@ -260,7 +264,9 @@ class _Loop:
     def _looked(self) -> Iterator[Event]:
         """Judge the network or show what it does, where that is due after this step."""
         run = self.run
-        if run.step % self.config.validate_steps == 0 and run.progress < 1.0:
+        due = run.step % self.config.validate_steps == 0 and run.progress < 1.0
+        # With a budget in steps the steps alone decide, so that a run can be repeated exactly.
+        if due and (self.config.minutes is None or run.seconds >= self.rests_until):
             yield from self._validated()
         elif run.step in self._early():
             yield from self._preview()
@@ -344,6 +350,7 @@ class _Loop:
     def _validated(self) -> Iterator[Event]:
         run = self.run
         if self.first:
+            began = run.seconds + self.spent
             model = run.averaged_model()
             yield from self._preview(model)
             if self.judge.unseen:
@@ -354,8 +361,11 @@ class _Loop:
                 score = seen_score(psnr)
                 if score is not None and (run.best_score is None or score > run.best_score):
                     yield from self._improved(model, score)
+            ended = run.seconds + self.spent
+            self.rests_until = ended + (ended - began) * (1 / SHARE_FOR_JUDGING - 1)
         if run.fabric.world_size > 1:
-            run.fabric.barrier()
+            # All have to agree on when the next one is due; this is also where they wait.
+            self.rests_until = float(run.fabric.broadcast(self.rests_until))
 
     def _improved(self, model: Any, score: float) -> Iterator[Event]:
         run = self.run

@@ -24,6 +24,7 @@ from crl_core.training.data_config import DataConfig
 from crl_core.training.files import SubjectSampler
 from crl_core.training.finish import hardware
 from crl_core.training.folder import RunFolder
+from crl_core.training.loop import SHARE_FOR_JUDGING, SHARE_FOR_SAVING
 from crl_core.training.run import Run, make_fabric
 
 ENOUGH_STEPS = 1500
@@ -38,7 +39,7 @@ NARROWER: tuple[dict[str, Any], ...] = (
 """Sizes of crl-plus to choose from, the largest first."""
 
 LARGE, LARGE_CROP = 5_000_000, 24
-_KEPT_FREE = 0.06
+_KEPT_FREE = SHARE_FOR_SAVING + SHARE_FOR_JUDGING
 _WARM, _TIMED = 1, 3
 
 

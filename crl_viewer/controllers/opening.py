@@ -41,6 +41,7 @@ class _Wish:
     paths: tuple[Path, ...]
     parameters: tuple[SequenceParameters | None, ...] = ()
     series: tuple[str, ...] = ()
+    free: bool = False
 
     def given(self, number: int, path: Path) -> SequenceParameters | None:
         """Return what was given for the scan read as number `number`, found in `path`."""
@@ -97,6 +98,8 @@ class OpeningController:
         paths: Sequence[Path],
         parameters: Sequence[SequenceParameters | None] = (),
         series: Sequence[str] = (),
+        *,
+        free: bool = False,
     ) -> None:
         """Look into files, folders and archives, then read or let the user choose.
 
@@ -108,10 +111,12 @@ class OpeningController:
             TR, TE, TI for scans that carry none: one a path, or with a single path one a scan.
         series
             Keys of the series to open; nothing is asked then.
+        free
+            Whether the order means nothing, so that the most telling scan leads.
         """
         if not paths:
             return
-        wish = _Wish(tuple(paths), tuple(parameters), tuple(series))
+        wish = _Wish(tuple(paths), tuple(parameters), tuple(series), free)
         self._follow.run(
             strings.LOOKING, partial(self._find, wish.paths), partial(self._found, wish)
         )
@@ -149,7 +154,7 @@ class OpeningController:
             )
             self._choosing(wish).offer(found.offers, sentence)
         else:
-            self._read(wish, found.offers)
+            self._read(wish, found.offers, free=wish.free)
 
     def _choosing(self, wish: _Wish) -> Choosing:
         return Choosing(self._follow.tasks, self._shell, partial(self._read, wish, free=True))

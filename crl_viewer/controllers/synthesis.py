@@ -146,10 +146,12 @@ class SynthesisController:
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         if (
             differs(old, new, "scans", "sources", "parameters", "slice_index", "checkpoint")
-            or differs(old, new, "gain_matching", "crosshair", "curve_axis", "refreshed")
+            or differs(old, new, "gain_matching", "crosshair", "curve_axis")
+            or differs(old, new, "refreshed", "learning")
             or old.reference_on_grid is not new.reference_on_grid
         ):
-            self._ask(new)
+            # A listener before this one may have changed something more meanwhile.
+            self._ask(self._store.state)
 
     def _ask(self, state: ViewerState) -> None:
         self._newest = render_request(state, next(self._generations), issued=self._clock())

@@ -24,6 +24,7 @@ from crl_viewer.state.training_setup import (
     with_held,
     with_left_out,
     with_reports,
+    with_suggested_plan,
     with_use,
 )
 from crl_viewer.state.training_setup_findings import blocked, issues, mends
@@ -307,7 +308,7 @@ class TrainingSetupController(QObject):
         """Choose a plan."""
         found = next((p for p in PLANS if p == name), None)
         if found is not None and found != self.setup.plan:
-            self._change(replace(self.setup, plan=found, changes={}, notice=""))
+            self._change(replace(self.setup, plan=found, planned=True, changes={}, notice=""))
 
     def minutes(self, text: str) -> None:
         """Take the time that was typed, and the plan it belongs to."""
@@ -317,20 +318,22 @@ class TrainingSetupController(QObject):
             self._tell(str(refusal))
             return
         changes = self.setup.changes if self.setup.plan == "time" else {}
-        self._change(replace(self.setup, minutes=value, plan="time", changes=changes, notice=""))
+        chosen = replace(self.setup, minutes=value, plan="time", planned=True)
+        self._change(replace(chosen, changes=changes, notice=""))
 
     def network(self, start: str) -> None:
         """Choose the network to fine-tune: a bundled name or a path."""
-        self._change(replace(self.setup, start=start, plan="fine-tune", changes={}, notice=""))
+        chosen = replace(self.setup, start=start, plan="fine-tune", planned=True)
+        self._change(replace(chosen, changes={}, notice=""))
 
     def loaded(self, checkpoint: Path | None) -> None:
         """Tell which checkpoint the main window has loaded; that is the one to fine-tune."""
         if checkpoint is not None:
-            self._change(replace(self.setup, start=str(checkpoint)))
+            self._change(with_suggested_plan(replace(self.setup, start=str(checkpoint))))
 
     def settings(self, changes: Mapping[str, Any]) -> None:
         """Take training settings that differ from the plan's."""
-        self._change(replace(self.setup, changes=dict(changes), notice=""))
+        self._change(replace(self.setup, changes=dict(changes), planned=True, notice=""))
 
     def folder(self, text: str) -> None:
         """Take the folder that was typed, if nothing lies there."""
@@ -358,7 +361,7 @@ class TrainingSetupController(QObject):
         names = future.result()
         self._view.set_networks(names)
         if names and not self.setup.start:
-            self._change(replace(self.setup, start=names[0]))
+            self._change(with_suggested_plan(replace(self.setup, start=names[0])))
 
     # start -------------------------------------------------------------------------------------
 

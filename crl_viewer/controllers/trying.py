@@ -7,12 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from crl_core.errors import CRLError
 from crl_viewer.state.model import Store, ViewerState
 from crl_viewer.workers.loader import Loader
-from crl_viewer.workers.looking_at_runs import Mark, mark_of, network_of, ready_to_try
+from crl_viewer.workers.looking_at_runs import (
+    Look,
+    Mark,
+    look_at,
+    network_of,
+    ready_to_try,
+    scans_to_try,
+)
 
 Result = TypeVar("Result")
 
@@ -38,7 +45,8 @@ class TryingShell(Protocol):
 class TryingController(QObject):
     """Changes the network of the main window to that of a run.
 
-    A network that turns out to be damaged gives one line, and the one before comes back.
+    Where no scan is open yet, those of somebody the run validates on are asked for. A network that
+    turns out to be damaged gives one line, and the one before comes back.
 
     Parameters
     ----------
@@ -51,6 +59,9 @@ class TryingController(QObject):
     parent
         Owner, if any.
     """
+
+    scansWanted = Signal(tuple)
+    """Files of one visit to be opened, because a network is tried and no scan is there."""
 
     def __init__(
         self, store: Store, shell: TryingShell, loader: Loader, parent: QObject | None = None
@@ -84,26 +95,27 @@ class TryingController(QObject):
         run = self._run
         if run is not None and not self._looking:
             self._looking = True
-            self._loader.submit(partial(mark_of, run), partial(self._looked, run))
+            self._loader.submit(partial(look_at, run), partial(self._looked, run))
 
     def close(self) -> None:
         """Follow nothing any more."""
-        self._forget()
+        self._timer.stop()
         self._store.changed.disconnect(self._on_changed)
 
-    def _may_try(self, run: Path, future: Future[Mark]) -> None:
-        mark = self._result(future)
-        if mark is not None:
-            self._switch(run, run.name, TRYING)
+    def _may_try(self, run: Path, future: Future[Look]) -> None:
+        look = self._result(future)
+        if look is not None:
+            self._switch(run, run, TRYING)
             # The mark is older than what will be loaded, if anything: nothing newer is missed.
-            self._run, self._mark = run, mark
+            self._run, self._mark = run, look.mark
+            self._store.update(learning=look.at_work)
             self._timer.start()
 
     def _may_use(self, run: Path, future: Future[Path]) -> None:
         network = self._result(future)
         if network is not None:
             self._forget()
-            self._switch(network, run.name, USING)
+            self._switch(network, run, USING)
 
     def _result(self, future: Future[Result]) -> Result | None:
         try:
@@ -112,21 +124,35 @@ class TryingController(QObject):
             self._store.update(banner=str(refusal))
             return None
 
-    def _switch(self, checkpoint: Path, name: str, words: str) -> None:
+    def _switch(self, checkpoint: Path, run: Path, words: str) -> None:
         state = self._store.state
         if state.checkpoint == checkpoint:
             self._store.update(refreshed=state.refreshed + 1, banner="")
         else:
             self._asked, self._before = checkpoint, state.checkpoint
             self._store.update(checkpoint=checkpoint, banner="")
-        said = words if state.scans else NO_SCAN
-        self._shell.set_notice(said.format(name=name))
+        if state.scans:
+            self._shell.set_notice(words.format(name=run.name))
+        else:
+            said = partial(self._found_scans, run.name, words)
+            self._loader.submit(partial(scans_to_try, run), said)
         self._shell.come_forward()
 
-    def _looked(self, run: Path, future: Future[Mark | None]) -> None:
+    def _found_scans(self, name: str, words: str, future: Future[tuple[Path, ...]]) -> None:
+        scans = future.result()
+        known = bool(self._store.state.scans)
+        self._shell.set_notice((words if scans or known else NO_SCAN).format(name=name))
+        if scans and not known:
+            self.scansWanted.emit(scans)
+
+    def _looked(self, run: Path, future: Future[Look]) -> None:
         self._looking = False
-        mark = future.result()
-        if run != self._run or mark == self._mark:
+        look = future.result()
+        if run != self._run:
+            return
+        mark, before = look.mark, self._mark
+        self._store.update(learning=look.at_work)
+        if mark == before:
             return
         self._mark = mark
         if mark is None:
@@ -152,3 +178,4 @@ class TryingController(QObject):
     def _forget(self) -> None:
         self._timer.stop()
         self._run = self._mark = None
+        self._store.update(learning=False)

@@ -155,6 +155,8 @@ class ViewerState:
         The checkpoint asked for; None for the bundled default.
     refreshed
         Rises when newer weights lie there; what is shown stays until they are loaded.
+    learning
+        Whether that network is in training, so that a newer one will soon take its place.
     model, model_phase, model_message
         What is known of the loaded checkpoint, and one line when it is not ready.
     aligned
@@ -187,6 +189,7 @@ class ViewerState:
     preset: str | None = None
     checkpoint: Path | None = None
     refreshed: int = 0
+    learning: bool = False
     model: ModelFacts | None = None
     model_phase: ModelPhase = "absent"
     model_message: str = ""

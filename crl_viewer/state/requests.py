@@ -39,6 +39,9 @@ class RenderRequest:
         Where a resampled reference had measured anything; None where it has the source's grid.
     refreshed
         Rises when newer weights lie at the same `checkpoint`, as while a network is in training.
+    learning
+        Whether it is in training right now: what takes long would not live to be read then, and
+        take its time from the training.
     """
 
     generation: int
@@ -53,6 +56,7 @@ class RenderRequest:
     issued: float = 0.0
     covered: BoolArray | None = field(default=None, compare=False)
     refreshed: int = 0
+    learning: bool = False
 
     @property
     def scene(self) -> tuple[object, ...]:

@@ -69,6 +69,7 @@ def render_request(
         index=state.slice_index,
         checkpoint=state.checkpoint,
         refreshed=state.refreshed,
+        learning=state.learning,
         gain=state.gain_matching,
         voxel=state.crosshair,
         curve_axis=state.curve_axis,

@@ -81,10 +81,10 @@ class RunState:
     ----------
     folder
         Where it lies.
-    network
-        Name of the preset it trains.
+    network, start
+        Name of the preset it trains, and of the network it went on from, if any.
     total, by_time
-        Steps planned, an estimate where the run is planned by time.
+        Steps planned; where the run is planned by time an estimate, 0 until there is one.
     ends
         When it will be done, seconds since 1970; 0 where nobody knows.
     has_network
@@ -99,6 +99,7 @@ class RunState:
 
     folder: Path
     network: str = ""
+    start: str = ""
     standing: Standing = "empty"
     step: int = 0
     total: int = 0
@@ -349,8 +350,10 @@ def block_label(name: str) -> str:
     """Return what to call a block of the validation; held-back settings carry a diamond.
 
     >>> block_label("to TR 8000 TE 50"), block_label("from 2")
-    ('◇ TR 8000 TE 50', 'from 2')
+    ('◇ TR 8000 TE 50', '2 sources')
     """
+    if name.startswith("from "):
+        return f"{name.removeprefix('from ')} sources"
     return f"◇ {name.removeprefix('to ')}" if name.startswith("to ") else name
 
 

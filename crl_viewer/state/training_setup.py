@@ -37,6 +37,9 @@ TEST_FROM = 10
 
 ONE_PERSON = "One person: nothing to validate on; the last weights are kept."
 SAME_SIDE = "All visits of one person stay on the same side."
+FEW_PEOPLE = 4
+"""With so many people or fewer to train on, going on from a trained network is proposed."""
+
 AT_LEAST_TWO = "At least two settings must stay to train on."
 
 _SEED = 1
@@ -60,6 +63,8 @@ class Setup:
         Settings never to be trained on, TR, TE, TI in ms.
     plan, minutes
         The plan, and the time for the one that asks for it.
+    planned
+        Whether the user chose the plan; else it follows the data (`with_suggested_plan`).
     start
         Checkpoint to fine-tune: a path or the name of a bundled one.
     changes
@@ -79,6 +84,7 @@ class Setup:
     held: frozenset[Triple] = frozenset()
     plan: PlanName = "time"
     minutes: float = 120.0
+    planned: bool = False
     start: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
@@ -199,7 +205,19 @@ def with_reports(setup: Setup, reports: Sequence[Report]) -> Setup:
         phase="ready" if reports else "empty",
     )
     known = {s.triple for s in sequences(made)}
-    return replace(made, held=setup.held & known)
+    return with_suggested_plan(replace(made, held=setup.held & known))
+
+
+def with_suggested_plan(setup: Setup) -> Setup:
+    """Propose what suits the data until the user chooses a plan.
+
+    A handful of people do not teach a network from nothing, but they do teach one that knows the
+    physics already.
+    """
+    if setup.planned or not setup.reports or not setup.start:
+        return setup
+    few = 0 < counts(setup)["train"] <= FEW_PEOPLE
+    return replace(setup, plan="fine-tune" if few else "time")
 
 
 def with_use(setup: Setup, person: str, use: Use) -> Setup:

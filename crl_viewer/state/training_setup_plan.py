@@ -17,7 +17,7 @@ from crl_core.training.config import FINE_TUNE_MINUTES, QUICK_MINUTES, PlanName
 from crl_core.training.data_config import DataConfig
 from crl_viewer.formatting import DASH
 from crl_viewer.state.training_run import clock_time, memory_text
-from crl_viewer.state.training_setup import Setup, data_config
+from crl_viewer.state.training_setup import FEW_PEOPLE, Setup, counts, data_config
 from crl_viewer.state.training_setup_findings import blocked
 from crl_viewer.strings import number
 
@@ -184,7 +184,9 @@ def plan_words(
         if "/" not in setup.start and "\\" not in setup.start
         else ("a file of yours")
     )
-    return PlanWords(f"Fine-tune {name}", f"starts from {where}", time)
+    advised = 0 < counts(setup)["train"] <= FEW_PEOPLE
+    few = ", best for so few people" if advised else ""
+    return PlanWords(f"Fine-tune {name}", f"starts from {where}{few}", time)
 
 
 def time_words(estimate: Estimate | None, waiting: str = MEASURING) -> str:

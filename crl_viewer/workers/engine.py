@@ -131,7 +131,7 @@ class Engine:
             return
         try:
             self._curve(synthesizer, request)
-            if not newer():
+            if not newer() and not request.learning:
                 self._volume(synthesizer, request, newer)
         except CRLError as refusal:
             # Giving way to a newer request is reported as a refusal too; it is none.

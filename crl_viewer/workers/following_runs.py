@@ -6,6 +6,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from crl_viewer.state.training_run import (
     RunState,
     Slice,
     block_labels,
+    duration,
     flattened,
     in_order,
     loss_label,
@@ -49,9 +51,18 @@ MEMORY = 0.97
 
 KEPT_LINES = 400
 
+ENOUGH_PROGRESS = 0.02
+"""From then on the number of steps of a run by the clock can be told from those done."""
+
 FIXED = "fixed.npz"
 
 LONGEST_FACT = 80
+
+_SCORES = {
+    "validation PSNR, dB": ("PSNR", "dB", 1.0),
+    "validation SSIM": ("SSIM", "%", 100.0),
+}
+"""Entries of a card's metrics: what they are called here, unit, factor."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
@@ -78,6 +89,7 @@ class RunReader:
         self.previews = PreviewReader(self.folder)
         self.minutes: list[tuple[int, float]] = []
         self._config = self.folder.read_json(CONFIG)
+        self._start = _start_name(self.folder.read_json(DATA).get("start"))
         self._curves: dict[str, _Growing] = {}
         self._told = 0.0
         self._rested = False
@@ -129,9 +141,10 @@ class RunReader:
         return RunState(
             folder=self.folder.path,
             network=str(self._config.get("preset", "")),
+            start=self._start,
             standing=standing,
             step=history.step,
-            total=started.total if started is not None else 0,
+            total=self._total(standing),
             by_time=self._config.get("minutes") is not None,
             progress=1.0 if standing == "finished" else last.progress if last is not None else 0.0,
             seconds=last.seconds if last is not None else started.seconds if started else 0.0,
@@ -140,7 +153,7 @@ class RunReader:
             pairs_per_second=last.pairs_per_second if last is not None else 0.0,
             busy_percent=last.busy_percent if last is not None else 0.0,
             memory_mb=last.memory_mb if last is not None else 0.0,
-            device=started.device if started is not None else "",
+            device=started.device.split(", torch")[0] if started is not None else "",
             precision=started.precision if started is not None else "",
             data=started.data if started is not None else "",
             validated_on=started.validated_on if started is not None else "",
@@ -159,6 +172,21 @@ class RunReader:
             version=version,
         )
 
+    def _total(self, standing: Any) -> int:
+        """Return how many steps it will be; 0 where that cannot be known yet.
+
+        Where the clock ends a run its settings hold a number of steps that is out of reach; how
+        many it will be is seen from those done so far.
+        """
+        history, last = self.history, self.history.last
+        if standing == "finished":
+            return history.step
+        if self._config.get("minutes") is None:
+            return history.started.total if history.started is not None else 0
+        if last is None or last.progress < ENOUGH_PROGRESS:
+            return 0
+        return max(history.step, _rounded(history.step / last.progress))
+
     def _set(
         self, group: str, series: Mapping[str, Series], label: Any, *, averaged: bool = False
     ) -> tuple[Curve, ...]:
@@ -168,6 +196,21 @@ class RunReader:
                 growing = self._curves.setdefault(f"{group} {name}", _Growing(averaged))
                 found.append(growing.curve(name, label(name), series[name]))
         return tuple(found)
+
+
+def _start_name(start: object) -> str:
+    """Return what to call the network a run went on from: its name, or that of its file."""
+    return Path(start).stem if isinstance(start, str) and start else ""
+
+
+def _rounded(steps: float) -> int:
+    """Return a number of steps with two digits that count, so that it stands still for a while.
+
+    >>> _rounded(2137.0), _rounded(48.2)
+    (2100, 48)
+    """
+    digits = max(0, math.floor(math.log10(max(1.0, steps))) - 1)
+    return int(round(steps, -digits))
 
 
 def _line(time: float, text: str, loud: bool) -> LogLine:
@@ -367,14 +410,31 @@ def _facts(path: Path) -> tuple[tuple[str, str], ...]:
     card = read_card(path)
     rows = [("Name", card.name), ("Network", card.preset)]
     if card.in_plane_mm:
-        rows.append(("Pixel", f"{card.in_plane_mm:g} mm"))
+        rows.append(("Pixel", f"{card.in_plane_mm:.3g} mm"))
     coverage = card.coverage
     rows.append(("Trained on", f"{number(len(coverage.points))} settings, {coverage.data}"))
     if coverage.held_out:
         rows.append(("Held back", f"{number(len(coverage.held_out))} settings"))
     # The settings stand in the table; what is left is what the run came to.
     training = {k: v for k, v in card.training.items() if not isinstance(v, dict)}
-    for name, value in (flattened(training) | flattened(card.metrics)).items():
+    hours = training.pop("hours", None)
+    if isinstance(hours, int | float):
+        training["time"] = duration(3600 * hours)
+    metrics = dict(card.metrics)
+    scores = [_score_rows(metrics.pop(name, None), *words) for name, words in _SCORES.items()]
+    for name, value in (flattened(training) | flattened(metrics)).items():
         if len(value) < LONGEST_FACT:
             rows.append((f"{name[:1].upper()}{name[1:]}", value))
-    return (*rows, ("Note", card.note), ("SHA-256", card.sha256[:16]))
+    return (*rows, *chain(*scores), ("Note", card.note), ("SHA-256", card.sha256[:16]))
+
+
+def _score_rows(values: object, name: str, unit: str, factor: float) -> list[tuple[str, str]]:
+    """Return a row for each block of the validation."""
+    if not isinstance(values, dict):
+        return []
+    names = block_labels(values)
+    return [
+        (f"{name}, {names[block]}", f"{factor * values[block]:.1f} {unit}")
+        for block in in_order(values)
+        if isinstance(values[block], int | float)
+    ]

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crl_core.checkpoint import read_card
-from crl_core.errors import InputError
-from crl_core.training.folder import EVENTS, MODEL, RunFolder, is_run
+from crl_core.errors import CRLError, InputError
+from crl_core.io.bids import find_subjects
+from crl_core.training.data_config import DataConfig, person_of
+from crl_core.training.folder import DATA, EVENTS, MODEL, RunFolder, is_run
 from crl_viewer.state.training_run import KnownRun
 
 
@@ -22,6 +24,28 @@ class Mark:
     name: str
     written: int
     size: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a run: its newest network, if any, and whether anybody is at work on it."""
+
+    mark: Mark | None
+    at_work: bool
+
+
+def look_at(run: Path) -> Look:
+    """Look at a run in passing."""
+    # Whether anybody is at work is asked first: the last word of one who leaves is then read.
+    at_work = _alive(run)
+    return Look(mark_of(run), at_work)
+
+
+def _alive(run: Path) -> bool:
+    try:
+        return RunFolder(run).alive()
+    except OSError:
+        return False
 
 
 def mark_of(run: Path) -> Mark | None:
@@ -36,21 +60,21 @@ def mark_of(run: Path) -> Mark | None:
     return Mark(newest.name, found.st_mtime_ns, found.st_size)
 
 
-def ready_to_try(run: Path) -> Mark:
-    """Return the mark of the newest network of a run, if its card can be read.
+def ready_to_try(run: Path) -> Look:
+    """Look at a run whose newest network can be tried.
 
     Raises
     ------
     CRLError
         When there is no network, or its file is damaged.
     """
-    mark = mark_of(run)
-    if mark is None:
+    look = look_at(run)
+    if look.mark is None:
         raise InputError(
             "holds no network yet", path=run, remedy="Wait until the run has saved its state"
         )
     read_card(run)
-    return mark
+    return look
 
 
 def network_of(run: Path) -> Path:
@@ -67,6 +91,32 @@ def network_of(run: Path) -> Path:
         return run
     read_card(finished)
     return finished
+
+
+def scans_to_try(run: Path) -> tuple[Path, ...]:
+    """Return scans of one visit of a run's data to try its network on, where there are any.
+
+    People it validates on come first, people kept for the test are left alone; digital subjects
+    have no scans.
+    """
+    try:
+        data = DataConfig.load(run / DATA)
+        visits = [
+            (visit, Path(root))
+            for root in (() if data.digital else data.datasets)
+            for visit in find_subjects(root)
+            if person_of(visit.label) not in data.test
+        ]
+    except (CRLError, OSError):
+        return ()  # the data lie elsewhere now; the user can open scans by hand
+    unseen = data.validate or ()
+    visits.sort(key=lambda one: person_of(one[0].label) not in unseen)
+    for visit, root in visits:
+        named = {visit.label, person_of(visit.label)}
+        kept = [p for p in visit.images if p.relative_to(root).as_posix() not in data.leave_out]
+        if kept and not named & set(data.leave_out):
+            return tuple(kept)
+    return ()
 
 
 def known_runs(paths: Sequence[Path]) -> list[tuple[KnownRun, bool]]:

@@ -184,7 +184,8 @@ def main() -> None:
     training = dict(checkpoint.card.training)
     if options.data:
         training["data"] = options.data
-    card = replace(checkpoint.card, metrics=metrics, training=training)
+    name = checkpoint.card.preset  # the shipped one
+    card = replace(checkpoint.card, name=name, metrics=metrics, training=training)
     save_checkpoint(options.output, checkpoint.model, card, overwrite=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -335,6 +336,30 @@ def test_time_is_counted_once_and_not_while_nobody_asks(tmp_path: Path) -> None:
     used = read_state(tmp_path / "run" / STATE)[1].seconds
     assert sum(isinstance(e, Validated) for e in told) == 3
     assert 0.3 * worked < used <= worked
+
+
+def test_slow_judging_leaves_nine_tenths_of_the_time_to_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes a second and a look at the validation people three, by a clock of the test's."""
+    now = [0.0]
+
+    def slower(seconds: float, what: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*args: Any) -> Any:
+            now[0] += seconds
+            return what(*args)
+
+        return done
+
+    monkeypatch.setattr(Run, "advance", slower(1.0, Run.advance))
+    monkeypatch.setattr(Judge, "scores", slower(3.0, Judge.scores))
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep)
+    monkeypatch.setattr("crl_core.training.loop.time", clock)
+    told = run(replace(PLUS, minutes=2.0, steps=10**6, validate_steps=1), tmp_path / "run")
+    looks = [event.step for event in told if isinstance(event, Validated)]
+    # At once, then after nine times as many seconds of steps as a look takes, and at the end.
+    assert looks == [1, 28, 55, 82, 108]
+    assert told[-1].step == 108
 
 
 def test_a_folder_with_something_in_it_is_never_used(tmp_path: Path) -> None:

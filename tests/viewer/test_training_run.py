@@ -17,11 +17,13 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 from crl_core.errors import InputError
 from crl_core.training import events
 from crl_core.training.config import TrainingConfig
+from crl_core.training.data_config import DataConfig
 from crl_core.training.events import to_line
-from crl_core.training.folder import EVENTS, PREVIEWS, RunFolder
+from crl_core.training.folder import DATA, EVENTS, PREVIEWS, RunFolder
 from crl_viewer import theme
 from crl_viewer.controllers.training_run import KEPT_PREVIEWS, TrainingRunController
-from crl_viewer.state.training_run import KnownRun, setting_rows
+from crl_viewer.state.training_run import KnownRun, setting_rows, step_words
+from crl_viewer.strings import number
 from crl_viewer.views.training.dialog import NO_RUN, TrainingDialog
 from crl_viewer.views.training.replay import LIVE
 from crl_viewer.workers.following_runs import MEMORY, RunReader, read_report
@@ -92,6 +94,36 @@ def test_a_reader_tells_only_what_is_new(tmp_path) -> None:
         folder.log(events.Paused(2000))
         assert reader.poll().standing == "paused"
     assert reader.poll().standing == "interrupted"
+
+
+def test_the_steps_of_a_run_by_the_clock_are_told_from_those_done(tmp_path) -> None:
+    timed = TrainingConfig(steps=8492, minutes=12.0)
+    folder = write_run(tmp_path / "run", last=20, total=8492, previews=False, config=timed)
+    reader = RunReader(folder.path)
+    with at_work(folder):
+        # The number in the settings is only out of reach, and one step tells nothing.
+        assert step_words(reader.poll()) == "Step 20"
+        folder.log(events.Stepped(273, 0.125, 0.1, {}, 1e-4, 90.0))
+        assert step_words(reader.poll()) == f"Step 273 of about {number(2200)}"
+        folder.log(events.Finished(513, folder / "model.safetensors", 513))
+    state = reader.poll()
+    assert (state.total, state.span) == (273, 273)
+
+
+@pytest.mark.parametrize(
+    ("start", "title"),
+    [(None, "Training crl-small on a CPU"), ("crl-plus", "Fine-tuning crl-plus on a CPU"),
+     ("/home/me/mine.safetensors", "Fine-tuning mine on a CPU")],
+)  # fmt: skip
+def test_the_title_says_what_is_done_to_which_network(tmp_path, show, start, title) -> None:
+    folder = write_run(tmp_path / "run", last=400, total=4000, previews=False)
+    (folder / DATA).write_text(DataConfig(("d",), start=start).to_json())
+    folder.log(events.Started(400, "data", 10, 4000, device="a CPU, torch 2.13.0+cpu"))
+    reader = RunReader(folder.path)
+    dialog, _ = show()
+    with at_work(folder):
+        dialog.set_run(reader.poll())
+    assert dialog.windowTitle() == title
 
 
 def test_a_process_that_comes_to_a_resting_run_is_starting_until_it_says_so(tmp_path) -> None:
@@ -557,6 +589,38 @@ def test_a_folder_that_was_added_by_mistake_is_refused_in_one_line(tmp_path, sho
 
 
 # the shell ------------------------------------------------------------------------------------
+
+
+def test_the_result_page_begins_with_the_run_at_hand(tmp_path, show, qtbot) -> None:
+    first = write_run(tmp_path / "first", last=400, total=4000, previews=False)
+    other = write_run(tmp_path / "other", last=400, total=4000, previews=False, seed=2)
+    dialog, controller = show()
+    dialog.set_recent_runs([KnownRun(other.path, "other"), KnownRun(first.path, "first")])
+    controller.open(first.path)
+    qtbot.waitUntil(lambda: controller.state is not None)
+    press(dialog.page_words["result"], qtbot)
+    qtbot.waitUntil(lambda: [r.name for r in dialog.result_page.reports] == ["first"])
+    # What the user unticks stays so.
+    dialog.result_page.choose([])
+    press(dialog.page_words["run"], qtbot)
+    press(dialog.page_words["result"], qtbot)
+    assert dialog.result_page.chosen() == []
+
+
+def test_a_pressed_button_that_is_greyed_hands_the_focus_to_nobody_else(
+    tmp_path, show, qtbot
+) -> None:
+    folder = write_run(tmp_path / "run", last=400, total=4000, previews=False)
+    dialog, controller = show()
+    footer = dialog.run_footer
+    with at_work(folder):
+        controller.open(folder.path)
+        qtbot.waitUntil(lambda: controller.state is not None)
+        press(footer.pause, qtbot)
+        assert not footer.stop.hasFocus()
+        folder.log(events.Paused(400))
+        qtbot.waitUntil(lambda: footer.pause.text() == "Continue")
+        assert footer.pause.hasFocus()
 
 
 def test_a_setup_page_and_its_footer_go_with_each_other(show, qtbot) -> None:

@@ -500,7 +500,7 @@ def test_the_hull_goes_around_everything_once() -> None:
 
 def test_what_it_takes_is_shown_once_it_is_measured(setting: Setting, tmp_path) -> None:
     setting.estimator.at_once = False
-    setting.open(tmp_path / "ms", made.report(made.people(3)))
+    setting.open(tmp_path / "ms", made.report(made.people(10)))
     page = setting.page
     setting.until(lambda: bool(setting.estimator.asked))
     assert [job.plan for job in setting.estimator.asked[-1]] == ["time", "paper"]
@@ -515,7 +515,7 @@ def test_what_it_takes_is_shown_once_it_is_measured(setting: Setting, tmp_path) 
 
 
 def test_what_is_known_is_not_measured_again(setting: Setting, tmp_path) -> None:
-    setting.open(tmp_path / "ms", made.report(made.people(3)))
+    setting.open(tmp_path / "ms", made.report(made.people(10)))
     setting.until(lambda: len(setting.estimator.asked) == 1)
     setting.control.minutes("60")
     setting.until(lambda: len(setting.estimator.asked) == 2)
@@ -523,6 +523,17 @@ def test_what_is_known_is_not_measured_again(setting: Setting, tmp_path) -> None
     setting.control.minutes("120")
     setting.until(lambda: setting.control.settled)
     assert len(setting.estimator.asked) == 2
+
+
+def test_the_plan_follows_the_data_until_one_is_chosen(setting: Setting, tmp_path) -> None:
+    setting.open(tmp_path / "few", made.report(made.people(3)))
+    assert setting.control.setup.plan == "fine-tune"
+    assert setting.page.plans.rows["fine-tune"].isChecked()
+    setting.open(tmp_path / "many", made.report(made.people(10)))
+    assert setting.control.setup.plan == "time"
+    setting.control.plan("quick")
+    setting.open(tmp_path / "few", made.report(made.people(3)))
+    assert setting.control.setup.plan == "quick"
 
 
 def test_a_refused_measure_is_said_and_does_not_block(setting: Setting, tmp_path) -> None:
@@ -616,7 +627,7 @@ def test_the_sheet_says_when_the_plan_is_not_known(qtbot, themed) -> None:
 
 
 def test_start_hands_over_the_job_and_a_new_folder(setting: Setting, tmp_path) -> None:
-    setting.open(tmp_path / "ms", made.report(made.people(3)))
+    setting.open(tmp_path / "ms", made.report(made.people(10)))
     proposed = setting.control.setup.folder
     assert not proposed.exists()
     assert setting.page.footer.folder.text() == str(proposed)

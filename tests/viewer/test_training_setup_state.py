@@ -401,10 +401,10 @@ def test_each_plan_has_its_time() -> None:
     assert plan_words(setup, "paper", replace(COST, seconds=31 * 3600)).time == "about 31 h"
     fine = plan_words(setup, "fine-tune", None)
     assert (fine.name, fine.about, fine.time) == (
-        "Fine-tune crl-plus", "starts from the bundled network", "12 min",
+        "Fine-tune crl-plus", "starts from the bundled network, best for so few people", "12 min",
     )  # fmt: skip
-    own = plan_words(replace(setup, start="/home/me/mine.safetensors"), "fine-tune", None)
-    assert own.about == "starts from a file of yours"
+    own = setup_of(made.people(10), start="/home/me/mine.safetensors")
+    assert plan_words(own, "fine-tune", None).about == "starts from a file of yours"
 
 
 def test_without_data_nothing_is_measured() -> None:

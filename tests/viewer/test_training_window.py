@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFileDialog, QPushButton
 from crl_core.checkpoint import default_checkpoint
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
-from crl_core.training.folder import MODEL, STATE, RunFolder
+from crl_core.training.folder import DATA, MODEL, STATE, RunFolder
 from crl_viewer.controllers.training import NEVER_BEGAN, Launch
 from crl_viewer.controllers.trying import GONE
 from crl_viewer.settings import MAX_RUNS, Settings, load_settings, save_settings
@@ -23,6 +23,7 @@ from crl_viewer.state.training_setup_plan import Job
 from crl_viewer.views.training.dialog import TrainingDialog
 from crl_viewer.workers import training_process
 from crl_viewer.workers.engine import open_synthesizer
+from crl_viewer.workers.looking_at_runs import scans_to_try
 from tests.viewer.training_data import at_work, write_run
 from tests.viewer.window import Opened
 
@@ -236,6 +237,64 @@ def test_sliders_follow_a_run_without_blanking_or_moving(opened, run, working, q
     # Another network ends the following.
     opened.window.actions_by_id["bundled_checkpoint"].trigger()
     assert training(opened).trying.run is None
+
+
+def learns_from(run: RunFolder, dataset: Path, **how) -> None:
+    (run / DATA).write_text(DataConfig((str(dataset),), **how).to_json())
+
+
+def test_without_a_scan_one_of_the_runs_own_people_is_opened(opened, run, dataset, qtbot) -> None:
+    learns_from(run, dataset, validate=("sub-02",))
+    dialog = show_run(opened, run)
+    press(dialog.run_footer.primary, qtbot)
+    opened.until(lambda: len(opened.store.state.scans) == 3 and opened.at_rest())
+    state = opened.store.state
+    assert {s.path.parts[-3] for s in state.scans} == {"sub-02"}
+    assert state.checkpoint == run.path
+    assert state.current_frame is not None
+    # With scans open they stay.
+    press(dialog.run_footer.primary, qtbot)
+    opened.until(opened.at_rest)
+    assert opened.store.state.scans == state.scans
+
+
+@pytest.mark.parametrize(
+    ("how", "person"),
+    [
+        ({}, "sub-01"),
+        ({"validate": ("sub-03",)}, "sub-03"),
+        ({"test": ("sub-01",)}, "sub-02"),
+        ({"leave_out": ("sub-01",)}, "sub-02"),
+        ({"digital": True}, None),
+    ],
+)
+def test_whom_a_network_is_tried_on(run, dataset, how, person) -> None:
+    learns_from(run, dataset, **how)
+    found = scans_to_try(run.path)
+    assert {p.parts[-3] for p in found} == ({person} if person else set())
+
+
+def test_files_left_out_are_not_tried_on_and_lost_data_are_no_matter(run, dataset) -> None:
+    left = "sub-01/anat/sub-01_acq-paper5_PDw.nii.gz"
+    learns_from(run, dataset, leave_out=(left,))
+    assert [p.name[13:] for p in scans_to_try(run.path)] == ["per1_T1w.nii.gz", "per7_T2w.nii.gz"]
+    shutil.rmtree(dataset)
+    assert scans_to_try(run.path) == ()
+
+
+def test_numbers_of_the_volume_wait_until_nobody_is_at_work(opened, run, dataset, working) -> None:
+    learns_from(run, dataset)
+    working.enter_context(at_work(run))
+    training(opened).trying.try_run(run.path)
+    opened.until(lambda: len(opened.store.state.scans) == 3 and opened.at_rest())
+    if opened.store.state.reference is None:
+        opened.viewer.controllers.scans.choose_reference(1)
+    opened.until(lambda: opened.store.state.compared is not None and opened.at_rest())
+    assert opened.store.state.learning
+    assert opened.store.state.volume is None
+    working.close()
+    opened.until(lambda: opened.store.state.volume is not None)
+    assert not opened.store.state.learning
 
 
 def test_a_tried_run_that_goes_away_gives_one_line_and_keeps_the_network(opened, run) -> None:

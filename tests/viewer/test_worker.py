@@ -299,6 +299,17 @@ def test_a_cancelled_volume_is_no_refusal_and_is_made_later(bench: Bench) -> Non
     assert bench.of(VolumeCompared)
 
 
+def test_a_network_in_training_gets_no_numbers_that_would_be_old_when_they_come(
+    bench: Bench,
+) -> None:
+    bench.engine.work(request_of(), never)
+    bench.engine.rest(request_of(learning=True), never)
+    assert bench.of(Curve)
+    assert bench.opener.synthesizer.volumes == 0
+    bench.engine.rest(request_of(2), never)
+    assert bench.of(VolumeCompared)
+
+
 def test_a_single_slice_has_no_volume_numbers(bench: Bench) -> None:
     flat = make_scan("flat", SequenceParameters(5000, 10), shape=(32, 40, 1))
     request = request_of(sources=(flat,), reference=flat, index=0, voxel=None)

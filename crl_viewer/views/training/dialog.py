@@ -61,6 +61,7 @@ class TrainingDialog(QDialog):
         }
         self._page: Page = "setup"
         self._state: RunState | None = None
+        self._result_seen = False
         self._widgets: dict[str, QWidget] = {}
         self._footers: dict[str, QWidget] = {}
         self.title = Words("", 16, 600)
@@ -227,7 +228,7 @@ class TrainingDialog(QDialog):
         self.run_page.previewRequested.connect(self.previewRequested)
         self.result_page.compareRequested.connect(self.compareRequested)
         for name, word in self.page_words.items():
-            word.clicked.connect(lambda _=False, n=name: self.show_page(n))
+            word.clicked.connect(lambda _=False, n=name: self._turn_to(n))
             word.stepped.connect(lambda step, n=name: self._beside(n, step))
 
     # what the user does ------------------------------------------------------------------------
@@ -240,10 +241,17 @@ class TrainingDialog(QDialog):
         if self.result_page.reports:
             self.useRequested.emit(self.result_page.reports[0].state.folder)
 
+    def _turn_to(self, page: Page) -> None:
+        self.show_page(page)
+        if page == "result" and not self._result_seen:
+            # What a user wants to see first is the run at hand.
+            self._result_seen = True
+            self.result_page.show_first(self._state.folder if self._state is not None else None)
+
     def _beside(self, page: Page, step: int) -> None:
         names = [name for name, _ in PAGES]
         there = names[(names.index(page) + step) % len(names)]
-        self.show_page(there)
+        self._turn_to(there)
         self.page_words[there].setFocus(Qt.FocusReason.TabFocusReason)
 
     # words -------------------------------------------------------------------------------------
@@ -292,18 +300,19 @@ def _run_words(state: RunState | None) -> tuple[str, str]:
     """Return title and sentence of the Run page."""
     if state is None:
         return "No run", NO_RUN
-    name = state.network or state.folder.name
+    name = state.start or state.network or state.folder.name
+    doing, done = ("Fine-tuning", "Fine-tuned") if state.start else ("Training", "Trained")
     if state.standing == "failed":
-        return f"Training {name}", state.failure
+        return f"{doing} {name}", state.failure
     if state.at_work:
         where = f" on {state.device}" if state.device else ""
         data = state.data[:1].upper() + state.data[1:]
         data = f"{data.rstrip('.')}." if data else ""
-        return f"Training {name}{where}", f"{data} {RUNS_BY_ITSELF}".strip()
+        return f"{doing} {name}{where}", f"{data} {RUNS_BY_ITSELF}".strip()
     best = ""
     if state.best_step is not None:
         best = f" Best: {state.best_score:.2f} dB at step {number(state.best_step)}."
     if state.standing == "finished":
-        return f"Trained {name}", f"Finished after {duration(state.seconds)}.{best}"
+        return f"{done} {name}", f"Finished after {duration(state.seconds)}.{best}"
     said = {"stopped": "Stopped", "interrupted": "Interrupted"}.get(state.standing, "Not started")
-    return f"Training {name}", f"{said} at step {number(state.step)}.{best}"
+    return f"{doing} {name}", f"{said} at step {number(state.step)}.{best}"

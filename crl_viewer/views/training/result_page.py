@@ -205,6 +205,14 @@ class ResultPage(QWidget):
             self._chooser.fileSelected.connect(self.add_run)
         self._chooser.open()
 
+    def show_first(self, folder: Path | None) -> None:
+        """Tick a run, or the newest one, where nothing is ticked yet."""
+        if self.chosen():
+            return
+        listed = self._listed()
+        if folder is not None or listed:
+            self.choose([folder or listed[0]])
+
     def add_run(self, folder: str | Path) -> None:
         """Add a folder to the list and tick it."""
         path = Path(folder)
@@ -250,7 +258,7 @@ class ResultPage(QWidget):
         facts = report.facts if report else ()
         for row, (name, value) in enumerate(facts):
             key = words(name, 11, 400, quiet=True)
-            key.setMaximumWidth(104)
+            key.setFixedWidth(96)
             grid.addWidget(key, row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(words(value, 11, 400), row, 1)
         if not facts:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QPushButton, QWidget
 
 from crl_viewer import icons
 from crl_viewer.state.training_run import RunState
@@ -36,6 +36,7 @@ class RunFooter(QWidget):
         self._state: RunState | None = None
         self._notice = ""
         self._pending = ""
+        self._pressed: QWidget | None = None
         self.pause = _button("Pause", "pause")
         self.finish = _button("Finish now")
         self.stop = DangerButton("Stop…")
@@ -155,6 +156,10 @@ class RunFooter(QWidget):
         for button in (self.pause, self.finish):
             button.setEnabled(steerable)
         self.sentence.say(*self._words(asking))
+        if self._pressed is not None and not self._pending:
+            pressed, self._pressed = self._pressed, None
+            if self.hasFocus():
+                (self.primary if pressed.isHidden() else pressed).setFocus()
 
     def _words(self, asking: bool) -> tuple[str, str]:
         state = self._state
@@ -182,6 +187,11 @@ class RunFooter(QWidget):
 
     def _wait(self, words: str) -> None:
         self._notice, self._pending = "", words
+        # A button that is greyed hands the focus on, and the next one is "Stop".
+        focused = QApplication.focusWidget()
+        if focused is not None and self.isAncestorOf(focused):
+            self._pressed = focused
+            self.setFocus(Qt.FocusReason.OtherFocusReason)
         self._show()
 
     def _pause_or_go_on(self) -> None:

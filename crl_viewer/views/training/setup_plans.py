@@ -104,7 +104,7 @@ class PlanRow(SteppingButton):
             painter.setBrush(p.accent)
             painter.drawEllipse(at, 3.25, 3.25)
         step = self.height() / 4 - 1
-        right = float(self.width())
+        right = float(self.width()) - 6  # clear of the frame that shows the focus
         room = (_LEFT, right - width_of(self.words.time, 12, 500) - 8)
         write(painter, room, middle - step, self.words.name, 12, 500, p.text)
         about = (_LEFT, right)
