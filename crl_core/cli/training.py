@@ -272,7 +272,7 @@ def _steer(run: Path, command: Any) -> None:
     folder = RunFolder(run)
     folder.check_run()
     if command == "finish" and not folder.alive():
-        from crl_core.training.loop import finish_at_rest
+        from crl_core.training.finish import finish_at_rest
 
         typer.echo(f"Finished: {finish_at_rest(run)}")
         return

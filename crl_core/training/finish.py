@@ -12,12 +12,14 @@ import torch
 
 from crl_core.card import Card
 from crl_core.checkpoint import load_checkpoint, save_checkpoint
-from crl_core.errors import CRLError
+from crl_core.errors import CRLError, InputError
 from crl_core.models import CRL, preset_config
+from crl_core.training import events
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData, merged
 from crl_core.training.digital import DigitalSampler
-from crl_core.training.folder import BEST, MODEL, RunFolder
+from crl_core.training.folder import BEST, MODEL, STATE, RunFolder
+from crl_core.training.state import at_rest
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,36 @@ def step_of_best(folder: RunFolder) -> int | None:
         return int(read_card(folder / BEST).training["steps"])
     except (CRLError, KeyError, TypeError, ValueError):
         return None
+
+
+def finish_at_rest(path: Path) -> Path:
+    """Write the finished network of a run nobody is working on, from its best step.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no run, or no network yet.
+    OutputError
+        When another process trains it.
+    """
+    folder = RunFolder(path)
+    folder.check_run()
+    with folder.owned():
+        folder.tidy()
+        if step_of_best(folder) is None:
+            _best_from_state(folder)
+        model = write_model(folder, early=True)
+        step = step_of_best(folder) or 0
+        folder.log(events.Finished(step, model, step))
+        return model
+
+
+def _best_from_state(folder: RunFolder) -> None:
+    """Take the network as last saved for the best, where none was judged yet."""
+    if not (folder / STATE).exists():
+        raise InputError("holds no network yet", path=folder.path, remedy="Go on with --resume")
+    found = load_checkpoint(folder / STATE)
+    save_checkpoint(folder / BEST, found.model, at_rest(found.card), overwrite=True)
 
 
 def hardware() -> str:

@@ -11,9 +11,6 @@ budget in steps).
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -21,25 +18,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
-from crl_core import __version__
-from crl_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from crl_core.checkpoint import Checkpoint, save_checkpoint
 from crl_core.errors import CRLError, InputError, OutputError
-from crl_core.io.atomic import atomic_path
 from crl_core.training import events
 from crl_core.training.batches import batches
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData
 from crl_core.training.data_config import DataConfig
+from crl_core.training.environment import new_run, same_threads
 from crl_core.training.events import Event
 from crl_core.training.finish import CardMaker, hardware, step_of_best, write_model
 from crl_core.training.folder import (
     BEST,
     CONFIG,
-    DATA,
-    ENVIRONMENT,
     MODEL,
     PREVIEWS,
     STATE,
@@ -49,7 +42,6 @@ from crl_core.training.folder import (
 from crl_core.training.log import Recorder
 from crl_core.training.meter import Meter
 from crl_core.training.run import Run, make_fabric
-from crl_core.training.state import at_rest
 from crl_core.training.validation import Judge, names_of_held, seen_score
 
 SHARE_FOR_SAVING = 0.03
@@ -96,22 +88,6 @@ class Job:
     workers: int = 1
 
 
-def prepare_folder(job: Job) -> None:
-    """Make the folder of a new run; the settings come last and mark it as one.
-
-    Raises
-    ------
-    OutputError
-        When the folder holds anything: nothing is overwritten.
-    """
-    folder = RunFolder(job.folder)
-    folder.check_free()
-    texts = {DATA: job.source.to_json(), ENVIRONMENT: json.dumps(_environment(), indent=2)}
-    for name, text in {**texts, CONFIG: job.config.to_json()}.items():
-        with atomic_path(folder / name, overwrite=True) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-
-
 def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
     """Train and yield what happens; everything is also written into the run's log.
 
@@ -149,8 +125,8 @@ def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
     with folder.owned():
         folder.tidy()
         if not resume:
-            prepare_folder(job)
-        _same_threads(folder, job.device)
+            new_run(folder, job.config, job.source)
+        same_threads(folder, job.device)
         recorder = Recorder(folder)
         yield from recorder.recorded(_Loop(job, run).events(resume), lambda: run.step)
 
@@ -455,55 +431,3 @@ class _Loop:
         path = write_model(self.folder, early)
         yield from self._saved()
         yield events.Finished(run.step, path, step_of_best(self.folder) or run.step)
-
-
-def finish_at_rest(path: Path) -> Path:
-    """Write the finished network of a run nobody is working on, from its best step.
-
-    Raises
-    ------
-    InputError
-        When the folder holds no run, or no network yet.
-    OutputError
-        When another process trains it.
-    """
-    folder = RunFolder(path)
-    folder.check_run()
-    with folder.owned():
-        folder.tidy()
-        if step_of_best(folder) is None:
-            _best_from_state(folder)
-        model = write_model(folder, early=True)
-        step = step_of_best(folder) or 0
-        folder.log(events.Finished(step, model, step))
-        return model
-
-
-def _best_from_state(folder: RunFolder) -> None:
-    """Take the network as last saved for the best, where none was judged yet."""
-    if not (folder / STATE).exists():
-        raise InputError("holds no network yet", path=folder.path, remedy="Go on with --resume")
-    found = load_checkpoint(folder / STATE)
-    save_checkpoint(folder / BEST, found.model, at_rest(found.card), overwrite=True)
-
-
-def _environment() -> dict[str, Any]:
-    import numpy
-
-    return {
-        "crl_explorer": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-        "hardware": hardware(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _same_threads(folder: RunFolder, device: str) -> None:
-    """Use as many threads as before: sums are rounded in another order with another number."""
-    threads = folder.read_json(ENVIRONMENT).get("threads")
-    if device == "cpu" and isinstance(threads, int) and 1 <= threads <= 1024:
-        torch.set_num_threads(threads)

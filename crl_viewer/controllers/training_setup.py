@@ -12,15 +12,15 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from crl_core.errors import CRLError, InputError, ParameterError
-from crl_core.scan import FloatArray, Scan
+from crl_core.scan import Scan
 from crl_core.training.config import PLANS
 from crl_viewer.controllers.training_setup_costs import Costs
+from crl_viewer.controllers.training_setup_pictures import Pictures
 from crl_viewer.controllers.training_setup_view import SetupView
 from crl_viewer.state.training_setup import (
     USES,
     Phase,
     Setup,
-    rows,
     with_held,
     with_left_out,
     with_reports,
@@ -44,9 +44,6 @@ from crl_viewer.workers.bridge import Bridge
 from crl_viewer.workers.estimating import Estimator
 from crl_viewer.workers.surveying import Arrangement, Survey, Surveyor
 from crl_viewer.workers.tasks import Task, Tasks
-
-PICTURES = 4
-"""So many scans of a visit get a picture."""
 
 CHECKING, LOOKING = "Checking {name}…", "Looking into {name}…"
 MENDING, ARRANGING, PREPARING = "Mending…", "Copying images…", "Preparing {name}…"
@@ -84,9 +81,8 @@ class TrainingSetupController(QObject):
         self._bridge = Bridge(self)
         self._tasks = Tasks(self._bridge.post)
         self._costs = Costs(view, estimator(self._bridge.post), lambda: self.setup, self)
-        self._pictures: dict[Path, FloatArray | None] = {}
+        self._pictures = Pictures(view, self._tasks)
         self._work: Task | None = None
-        self._drawing: Task | None = None
         self._pending: list[Path] = []
         self._scans: list[Scan] = []
         self._arrangement: Arrangement | None = None
@@ -184,7 +180,7 @@ class TrainingSetupController(QObject):
         """Show what headers say while voxels are still looked at."""
         self.setup = replace(self._with_report(report), phase="working")
         self._show()
-        self._draw_pictures()
+        self._pictures.draw(self.setup)
 
     def _looked(self, folder: Path, survey: Survey) -> None:
         if survey.arrangement is None:
@@ -439,7 +435,7 @@ class TrainingSetupController(QObject):
 
     def _rest(self) -> None:
         self._change(self._rested())
-        self._draw_pictures()
+        self._pictures.draw(self.setup)
 
     def _tell(self, text: str) -> None:
         self._change(replace(self.setup, notice=text))
@@ -456,34 +452,6 @@ class TrainingSetupController(QObject):
     def _show(self) -> None:
         self._view.set_setup(self.setup)
         self._costs.show()
-
-    def _draw_pictures(self) -> None:
-        wanted = [p for row in rows(self.setup) for p in row.paths[:PICTURES]]
-        for path in wanted:
-            if path in self._pictures:
-                self._view.set_picture(path, self._pictures[path])
-        missing = [path for path in wanted if path not in self._pictures]
-        if self._drawing is not None:
-            self._drawing.cancel()
-            self._drawing = None
-        if missing:
-            self._drawing = self._tasks.start(partial(self._draw, missing), _raise_anything_else)
-
-    def _draw(self, paths: Sequence[Path], task: Task) -> None:
-        def found(path: Path, picture: FloatArray | None) -> None:
-            task.deliver(lambda: self._picture_came(path, picture))
-
-        surveying.deliver_pictures(paths, found, task)
-
-    def _picture_came(self, path: Path, picture: FloatArray | None) -> None:
-        self._pictures[path] = picture
-        self._view.set_picture(path, picture)
-
-
-def _raise_anything_else(future: Future[None]) -> None:
-    error = future.exception()
-    if error is not None and not isinstance(error, CRLError):
-        raise error
 
 
 def _replaced(reports: Sequence[Any], root: Path, new: Any) -> list[Any]:

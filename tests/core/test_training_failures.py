@@ -21,6 +21,7 @@ from crl_core.training.data import TrainingData, open_data
 from crl_core.training.data_config import DataConfig
 from crl_core.training.events import Event, Failed, Finished, Noted, Saved, Stepped, Stopped
 from crl_core.training.files import SubjectSampler
+from crl_core.training.finish import finish_at_rest
 from crl_core.training.folder import BEST, CONFIG, EVENTS, MODEL, STATE, Log, RunFolder
 from crl_core.training.loop import Job, train
 from crl_core.training.objective import StepLoss, TensorBatch
@@ -335,6 +336,6 @@ def test_a_network_taken_from_a_run_at_rest_no_longer_says_that_it_is_in_trainin
     for name in (BEST, "best.json"):
         (run / name).unlink()
     assert "in training, step 1" in load_checkpoint(run).card.name
-    card = load_checkpoint(loop.finish_at_rest(run)).card
+    card = load_checkpoint(finish_at_rest(run)).card
     assert card.name == "crl-plus, fine-tuned"
     assert card.note == NOTE
