@@ -106,10 +106,28 @@ def stacked(rows: list[Row]) -> Batch:
     return Batch(*(np.stack(part).astype(np.float32) for part in zip(*rows, strict=True)))
 
 
-def random_window(rng: np.random.Generator, mask: FloatArray, crop: int) -> tuple[slice, slice]:
-    """Choose a window around a random point of the head."""
+def random_window(
+    rng: np.random.Generator, mask: FloatArray, crop: int, anywhere: float = 0.0
+) -> tuple[slice, slice]:
+    """Choose a window around a random point of the head.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    mask
+        (H, W), the head.
+    crop
+        Side of the window.
+    anywhere
+        Share of the windows that may lie anywhere in the image. Around the head alone a network
+        never sees air far from it, nor what lies beyond the field of view.
+    """
     points = np.argwhere(mask > 0)
-    centre = points[rng.integers(len(points))] if len(points) else np.array(mask.shape) // 2
+    if anywhere and rng.random() < anywhere:
+        centre = np.array([rng.integers(size) for size in mask.shape])
+    else:
+        centre = points[rng.integers(len(points))] if len(points) else np.array(mask.shape) // 2
     top, left = (
         int(np.clip(middle - crop // 2, 0, size - crop))
         for middle, size in zip(centre, mask.shape, strict=True)

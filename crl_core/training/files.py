@@ -15,6 +15,9 @@ from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
 from crl_core.trust import MAX_POINTS, TrainingCoverage
 
+ANYWHERE = 0.125
+"""Share of crops that may lie outside the head; without them fine-tuning made air grey."""
+
 
 class SubjectSampler:
     """Crops of acquired or simulated subjects that were read from files.
@@ -74,7 +77,7 @@ class SubjectSampler:
             some = rng.permutation(np.resize(rng.permutation(prepared.trained), self.contrasts))
             z = int(rng.choice(prepared.slices))
             mask = prepared.mask[z]
-            where = random_window(rng, mask, self.crop)
+            where = random_window(rng, mask, self.crop, ANYWHERE)
             flip = rng.integers(0, 2, size=3)
             found.append(
                 (

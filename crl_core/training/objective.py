@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations, pairwise
 
@@ -107,13 +107,16 @@ class StepLoss(nn.Module):
         images = batch.images[:, :sources].transpose(0, 1).reshape(-1, 1, *batch.images.shape[2:])
         shown = batch.parameters[:, :sources].transpose(0, 1).reshape(-1, 1, 3)
         features = self.model.encode(images.contiguous(), shown)
+        # Cut once: what comes back from each target is then added source by source, where slices
+        # of the whole would each bring back a tensor as large as the whole.
+        cut = {name: value.split(rows) for name, value in features.items()}
         weight = self._weight(batch.mask)
         parts = []
         for j in range(count):
             others = [s for s in range(sources) if self.config.identity or s != j]
             if not others:
                 continue
-            some = features if len(others) == sources else _rows(features, others, rows)
+            some = features if len(others) == sources else _chosen(cut, others)
             image = self.model.render(some, batch.parameters[:, j].repeat(len(others), 1)).float()
             ratio = torch.cat([batch.scales[:, s] / batch.scales[:, j] for s in others])
             target = batch.images[:, j : j + 1].repeat(len(others), 1, 1, 1)
@@ -157,9 +160,6 @@ class StepLoss(nn.Module):
         return named["l1"] + self.config.gradient_loss * named["gradient"], named
 
 
-def _rows(features: Features, sources: list[int], rows: int) -> Features:
+def _chosen(cut: Mapping[str, Sequence[Tensor]], sources: list[int]) -> Features:
     """Take the features of some sources."""
-    return {
-        name: torch.cat([value[s * rows : (s + 1) * rows] for s in sources])
-        for name, value in features.items()
-    }
+    return {name: torch.cat([parts[s] for s in sources]) for name, parts in cut.items()}

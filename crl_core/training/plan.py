@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +41,7 @@ NARROWER: tuple[dict[str, Any], ...] = (
 
 LARGE, LARGE_CROP = 5_000_000, 24
 _KEPT_FREE = SHARE_FOR_SAVING + SHARE_FOR_JUDGING
-_WARM, _TIMED = 1, 3
+_WARM, _TIMED, _TURNS = 1, 3, 2
 
 
 @dataclass(frozen=True)
@@ -187,22 +188,30 @@ def epoch_steps(data: TrainingData, config: TrainingConfig) -> int:
 
 
 def choose_precision(config: TrainingConfig, device: str) -> TrainingConfig:
-    """Settle ``"auto"``: the precision in which a short step of this network is faster."""
+    """Settle ``"auto"``: the precision in which a step of this network is faster here.
+
+    A whole step is taken: of a small part of one the fixed costs hide the difference. Only of a
+    large network a part has to do. Both take turns, and the quicker of each one's steps counts, so
+    that other work on the machine does not decide.
+    """
     if config.precision != "auto":
         return config
+    short = replace(config, accumulate=1, compile=False)
     large = _is_large(config)
-    short = replace(
-        config, batch=1, crop=16 if large else min(config.crop, 48), contrasts=2,
-        accumulate=1, compile=False,
-    )  # fmt: skip
-    times = {}
-    for precision in ("fp32", "bf16"):
-        try:
-            with TemporaryDirectory() as folder:
+    if large:
+        short = replace(short, batch=1, crop=16, contrasts=2)
+    times: dict[str, float] = {}
+    with TemporaryDirectory() as folder:
+        probes = {}
+        for precision in ("fp32", "bf16"):
+            with suppress(RuntimeError, TypeError, NotImplementedError):
+                # A device may not be able to do it at all.
                 probe = _Probe(replace(short, precision=precision), device, Path(folder))
-                times[precision] = probe.seconds_per_step(steps=1 if large else 2)
-        except (RuntimeError, TypeError, NotImplementedError):
-            continue  # a device that cannot do it at all
+                times[precision] = probe.seconds_per_step(steps=1)
+                probes[precision] = probe
+        for _ in range(0 if large else _TURNS):
+            for precision, probe in probes.items():
+                times[precision] = min(times[precision], probe.seconds_per_step(1, warm=0))
     best = min(times, key=lambda p: times[p]) if times else "fp32"
     return replace(config, precision=best)
 
@@ -298,9 +307,9 @@ class _Probe:
         shown = self.sampler if whole else None
         self.batch = shown.batch(0, 1.0) if shown is not None else _noise(config)
 
-    def seconds_per_step(self, steps: int = _TIMED) -> float:
+    def seconds_per_step(self, steps: int = _TIMED, *, warm: int = _WARM) -> float:
         """Return the time of one step, its batch made ahead."""
-        for _ in range(_WARM):
+        for _ in range(warm):
             self.run.advance(self.batch)
         began = time.perf_counter()
         for _ in range(steps):

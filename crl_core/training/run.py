@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from crl_core.models import CRL, build_model
 from crl_core.training.batch import Batch
 from crl_core.training.config import TrainingConfig
 from crl_core.training.folder import STATE, RunFolder
+from crl_core.training.lanes import MOST_PARAMETERS, Lanes, lane_count
 from crl_core.training.objective import StepLoss, TensorBatch, n_sources, pairs_of_step
 from crl_core.training.state import (
     AVERAGE,
@@ -37,6 +39,9 @@ from crl_core.training.state import (
 )
 
 Precision = Literal["bf16-mixed", "32-true"]
+
+_Told = tuple[float, float, dict[str, float]]
+"""Share of the step, loss and its parts."""
 
 
 def make_fabric(
@@ -121,6 +126,7 @@ class Run:
             loss.compile()
         self.loss: Any
         self.optimiser: Any
+        self._module = loss
         self.loss, self.optimiser = fabric.setup(loss, adam)
         self.step = 0
         self.seconds = 0.0
@@ -255,14 +261,39 @@ class Run:
             # Several devices share the gradient once a step, with its last part.
             alone = self.fabric.world_size == 1 or number == len(parts) - 1
             with nullcontext() if alone else self.fabric.no_backward_sync(self.loss):
-                loss, terms = self.loss(
-                    some.images, some.scales, some.parameters, some.mask, sources
-                )
-                self.fabric.backward(loss * share)
-            total += share * float(loss.detach())
-            for name, value in terms.items():
-                named[name] = named.get(name, 0.0) + share * float(value.detach())
+                told = self._through(some, share, sources)
+            for weight, loss, terms in told:
+                total += weight * loss
+                for name, value in terms.items():
+                    named[name] = named.get(name, 0.0) + weight * value
         return total, named
+
+    def _through(self, some: TensorBatch, share: float, sources: int) -> list[_Told]:
+        """Take rows through the network and back, on a processor in several lanes."""
+        if self._lanes is None:
+            return [self._once(some, share, sources, self.loss)]
+        pieces = list(some.split(self._lanes.count))
+        shares = [share * len(piece) / len(some) for piece in pieces]
+        return self._lanes.run(
+            self.loss,
+            [partial(self._once, p, s, sources) for p, s in zip(pieces, shares, strict=True)],
+        )
+
+    def _once(self, some: TensorBatch, share: float, sources: int, called: Any) -> _Told:
+        loss, terms = called(some.images, some.scales, some.parameters, some.mask, sources)
+        self.fabric.backward(loss * share)
+        return share, float(loss.detach()), {k: float(v.detach()) for k, v in terms.items()}
+
+    @cached_property
+    def _lanes(self) -> Lanes | None:
+        """What shares a step among the cores; made with the first step, as many as there are."""
+        fabric, config = self.fabric, self.config
+        if fabric.device.type != "cpu" or fabric.world_size > 1 or config.compile:
+            return None
+        if self.model.n_parameters > MOST_PARAMETERS:
+            return None
+        count = lane_count(torch.get_num_threads(), config.batch)
+        return Lanes(self._module, count, fabric.setup_module) if count > 1 else None
 
     def _shared(self, loss: float, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
         """Average over all processes; each has as many rows."""

@@ -6,6 +6,9 @@ over the six consecutive sources, Adam, float32. Ours does the same arithmetic w
 encoded once. Both run in one process on one batch, alternating; the first loss of both is compared.
 
     python -m tests.benchmarks.bench_training --features 256 --blocks 32 --batch 1 --rounds 3
+
+With ``--first 8`` nothing is timed; the first losses of eight fresh networks are compared, each
+with a batch of its own.
 """
 
 from __future__ import annotations
@@ -98,6 +101,33 @@ def in_double(model: CRL, batch: TensorBatch, config: TrainingConfig) -> float:
     return abs(float(theirs) - float(ours))
 
 
+def first_losses(
+    features: int, blocks: int, rows: int, crop: int, seeds: int
+) -> list[dict[str, float]]:
+    """Return the first loss of both in float32, of fresh networks with batches of their own."""
+    config = _config(features, blocks, rows, crop)
+    found = []
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        model = build_model("crl-code", **config.architecture)
+        tensors = TensorBatch.of(structured_batch(rows, crop, seed), torch.device("cpu"))
+        parts = (tensors.images, tensors.scales, tensors.parameters, tensors.mask)
+        with torch.no_grad():
+            theirs = float(AuthorsLoop(model, 1e-4).loss(tensors.images, tensors.parameters))
+            ours = float(StepLoss(model, config)(*parts, 1)[0])
+        found.append({"seed": seed, "theirs": theirs, "ours": ours, "apart": abs(ours - theirs)})
+        found[-1]["apart in float64"] = in_double(model, tensors, config)
+    return found
+
+
+def _config(features: int, blocks: int, rows: int, crop: int) -> TrainingConfig:
+    hidden = [features] * 4
+    shape = {"features": features, "blocks": blocks, "code_hidden": hidden,
+             "decoder_hidden": [features] * 5}  # fmt: skip
+    base = TrainingConfig(preset="crl-code", architecture=shape, steps=1000)
+    return replace(paper_settings(base), batch=rows, crop=crop)
+
+
 def measure(
     features: int, blocks: int, rows: int, crop: int, rounds: int, precision: str
 ) -> dict[str, Any]:
@@ -114,17 +144,13 @@ def measure(
     precision
         ``"bf16"`` or ``"fp32"`` for ours; theirs is float32 always.
     """
-    hidden = [features] * 4
-    shape = {"features": features, "blocks": blocks, "code_hidden": hidden,
-             "decoder_hidden": [features] * 5}  # fmt: skip
-    base = TrainingConfig(preset="crl-code", architecture=shape, steps=1000)
-    config = replace(paper_settings(base), batch=rows, crop=crop)
+    config = _config(features, blocks, rows, crop)
     batch = structured_batch(rows, crop)
     with TemporaryDirectory() as folder:
         place = RunFolder(Path(folder))
         exact = Run(replace(config, precision="fp32"), place, make_fabric("cpu", "fp32"))
         ours = Run(replace(config, precision=precision), place, make_fabric("cpu", precision))
-        theirs = AuthorsLoop(build_model("crl-code", **shape), config.learning_rate)
+        theirs = AuthorsLoop(build_model("crl-code", **config.architecture), config.learning_rate)
         theirs.model.load_state_dict(exact.model.state_dict())
         tensors = TensorBatch.of(batch, torch.device("cpu"))
         twice = in_double(theirs.model, tensors, config)
@@ -168,13 +194,15 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    found = measure(
-        given.features, given.blocks, given.batch, given.crop, given.rounds, given.precision
-    )
+    size = (given.features, given.blocks, given.batch, given.crop)
+    found: Any = first_losses(*size, given.first) if given.first else None
+    if found is None:
+        found = measure(*size, given.rounds, given.precision)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
 

@@ -228,6 +228,12 @@ def test_a_run_is_refused_while_another_process_holds_it(
 # memory -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows of a part are in memory in one call, as on a GPU."""
+    monkeypatch.setattr("crl_core.training.run.lane_count", lambda threads, rows: 1)
+
+
 def short_of_memory(most: int) -> Any:
     """Return a loss that has room for so many rows only."""
     forward = StepLoss.forward
@@ -240,6 +246,7 @@ def short_of_memory(most: int) -> Any:
     return limited
 
 
+@pytest.mark.usefixtures("one_lane")
 def test_a_full_memory_halves_the_batch_and_keeps_the_gradient(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +278,7 @@ def _subjects(root: Path) -> list[Any]:
     return [usable_subject(f)[0] for f in find_subjects(root / "dataset")]
 
 
+@pytest.mark.usefixtures("one_lane")
 def test_smaller_parts_are_told_and_kept_when_a_run_goes_on(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
