@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +55,9 @@ class WholeSlice:
         What to call each contrast.
     about
         Whose slice it is and whether anybody trains on that person.
+    affine, axis
+        4x4 to RAS+ mm of the volume it was taken from, and along which array axis; tells which
+        way up it is shown.
     """
 
     images: FloatArray
@@ -64,6 +67,8 @@ class WholeSlice:
     held: BoolArray
     names: tuple[str, ...]
     about: str
+    affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    axis: int = 2
 
 
 class Sampler(Protocol):

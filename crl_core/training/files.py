@@ -109,6 +109,8 @@ class SubjectSampler:
                     held,
                     one.names,
                     f"{one.name}, {whose}",
+                    one.affine,
+                    one.axis,
                 )
             )
         return found
@@ -129,6 +131,8 @@ class _Prepared:
     trained: NDArray[np.int64]  # which of the P are not held back
     names: tuple[str, ...]
     name: str
+    affine: NDArray[np.float64]
+    axis: int
 
 
 def _plane(scan: Scan) -> tuple[int, ...]:
@@ -168,4 +172,6 @@ def _prepared(
         np.flatnonzero([s.parameters is not None and not held(s.parameters) for s in scans]),
         tuple(s.name for s in scans),
         subject.name,
+        scans[0].affine,
+        axis,
     )

@@ -116,6 +116,8 @@ class Judge:
                 held=self._table(lambda o, j: np.uint8(o.held[j])),
                 names=self._table(lambda o, j: np.str_(o.names[j])),
                 about=np.array([o.about for o in self.slices]),
+                affine=np.stack([o.affine for o in self.slices]),
+                axis=np.array([o.axis for o in self.slices]),
             )
 
     def write_preview(self, model: CRL, path: Path) -> None:

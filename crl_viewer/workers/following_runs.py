@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -282,7 +283,8 @@ class PreviewReader:
         if not self._fixed:
             self._fixed = _arrays(
                 self._folder / PREVIEWS / FIXED,
-                ("targets", "mask", "parameters", "source_parameters", "held", "names", "about"),
+                ("targets", "mask", "parameters", "source_parameters", "held", "names", "about",
+                 "affine", "axis"),
             )
         path = self._folder.preview_path(step)
         made = _arrays(path, ("images", "psnr", "ssim"))
@@ -295,8 +297,9 @@ class PreviewReader:
         fixed = self._fixed
         mask = fixed["mask"][n].astype(bool)
         window = _head(mask)
+        turn = partial(_shown, affine=fixed["affine"][n], axis=int(fixed["axis"][n]), window=window)
         columns = tuple(
-            self._column(made, n, t, mask, window)
+            self._column(made, n, t, mask, turn)
             for t in range(fixed["names"].shape[1])
             if str(fixed["names"][n, t])
         )
@@ -308,7 +311,7 @@ class PreviewReader:
         n: int,
         t: int,
         mask: NDArray[np.bool_],
-        window: tuple[slice, slice],
+        turn: Callable[[NDArray[Any]], NDArray[np.float32]],
     ) -> Column:
         fixed = self._fixed
         image = made["images"][n, t].astype(np.float32)
@@ -323,9 +326,9 @@ class PreviewReader:
             held=bool(fixed["held"][n, t]),
             psnr=float(made["psnr"][n, t]),
             ssim=float(made["ssim"][n, t]),
-            made=_shown(image * (gain / peak), window),
-            target=_shown(target / peak, window),
-            error=_shown(error, window),
+            made=turn(image * (gain / peak)),
+            target=turn(target / peak),
+            error=turn(error),
         )
 
 
@@ -357,10 +360,14 @@ def _gain(
     return np.float32(gain if math.isfinite(gain) and gain > 0 else 1.0)
 
 
-def _shown(image: NDArray[Any], window: tuple[slice, slice]) -> NDArray[np.float32]:
-    """Cut a slice to the head and turn it as the panes of the main window do an axial one."""
+def _shown(
+    image: NDArray[Any], affine: NDArray[Any], axis: int, window: tuple[slice, slice]
+) -> NDArray[np.float32]:
+    """Cut a slice to the head and turn it as the panes of the main window do."""
     part = image[window]
-    plane = SlicePlane(np.eye(4), (*part.shape, 1), 2)
+    shape = [*part.shape]
+    shape.insert(axis, 1)
+    plane = SlicePlane(affine, (shape[0], shape[1], shape[2]), axis)
     return np.ascontiguousarray(plane.to_display(part), dtype=np.float32)
 
 

@@ -8,7 +8,7 @@ encoded once. Both run in one process on one batch, alternating; the first loss 
     python -m tests.benchmarks.bench_training --features 256 --blocks 32 --batch 1 --rounds 3
 
 With ``--first 8`` nothing is timed; the first losses of eight fresh networks are compared, each
-with a batch of its own.
+with a batch of its own, and theirs also with itself on one thread: the order of the sums alone.
 """
 
 from __future__ import annotations
@@ -115,7 +115,12 @@ def first_losses(
         with torch.no_grad():
             theirs = float(AuthorsLoop(model, 1e-4).loss(tensors.images, tensors.parameters))
             ours = float(StepLoss(model, config)(*parts, 1)[0])
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            again = float(AuthorsLoop(model, 1e-4).loss(tensors.images, tensors.parameters))
+            torch.set_num_threads(threads)
         found.append({"seed": seed, "theirs": theirs, "ours": ours, "apart": abs(ours - theirs)})
+        found[-1]["theirs apart from itself on one thread"] = abs(again - theirs)
         found[-1]["apart in float64"] = in_double(model, tensors, config)
     return found
 

@@ -15,18 +15,23 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
 from crl_core.errors import InputError
+from crl_core.models import build_model
+from crl_core.scan import Origin, Scan, Subject
+from crl_core.sequence import SequenceParameters
 from crl_core.training import events
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
 from crl_core.training.events import to_line
+from crl_core.training.files import SubjectSampler
 from crl_core.training.folder import DATA, EVENTS, PREVIEWS, RunFolder
+from crl_core.training.validation import Judge
 from crl_viewer import theme
 from crl_viewer.controllers.training_run import KEPT_PREVIEWS, TrainingRunController
 from crl_viewer.state.training_run import KnownRun, setting_rows, step_words
 from crl_viewer.strings import number
 from crl_viewer.views.training.dialog import NO_RUN, TrainingDialog
 from crl_viewer.views.training.replay import LIVE
-from crl_viewer.workers.following_runs import MEMORY, RunReader, read_report
+from crl_viewer.workers.following_runs import MEMORY, PreviewReader, RunReader, read_report
 from tests.viewer.training_data import SETTINGS, START, at_work, write_previews, write_run
 
 Key = Qt.Key
@@ -187,6 +192,50 @@ def test_a_preview_is_turned_cut_and_judged_as_the_panes_do(tmp_path) -> None:
     assert judged.any()
     assert not judged[0, 0]
     assert 0.5 < np.nanmax(np.abs(first.columns[0].error)) < 100
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
+def test_a_preview_stands_as_the_panes_show_the_volume(tmp_path, axes, flips) -> None:
+    """The same head stored in another order of axes is shown the same way up."""
+    turned = np.zeros((4, 4))
+    turned[3, 3] = 1.0
+    for array_axis, world in enumerate(axes):
+        # Slices along what is the long way through the body, whichever array axis that is.
+        turned[world, array_axis] = flips[array_axis] * (5.0 if world == 2 else 1.0)
+    subject = _stored(turned, axes, flips)
+    sampler = SubjectSampler([subject], TrainingConfig(crop=16, contrasts=2), split=1)
+    folder = write_run(tmp_path / "run", last=20, total=20, previews=False)
+    (folder / PREVIEWS).mkdir()
+    judge = Judge(sampler, unseen=True)
+    judge.write_fixed(folder / PREVIEWS / "fixed.npz")
+    judge.write_preview(build_model("crl-plus", widths=[6, 8], code_width=8, residual_width=4),
+                        folder.preview_path(20))  # fmt: skip
+    shown = PreviewReader(folder).read(20).slices[0].columns[0].target
+    # The side of the nose is bright and at the top, the patient's left is bright and at the right.
+    height, width = shown.shape
+    assert shown[: height // 2].mean() > 1.3 * shown[height // 2 :].mean()
+    assert shown[:, width // 2 :].mean() > 1.15 * shown[:, : width // 2].mean()
+
+
+def _stored(affine: np.ndarray, axes: tuple[int, ...], flips: tuple[int, ...]) -> Subject:
+    """A head in RAS with a bright front and a bright left, stored in other axes."""
+    x, y, z = np.meshgrid(np.linspace(-1, 1, 40), np.linspace(-1, 1, 48), np.arange(6),
+                          indexing="ij")  # fmt: skip
+    inside = np.hypot(x / 0.8, y / 0.9) < 1
+    ras = np.where(inside, 100 * (1.6 + 0.8 * y) * (1.2 - 0.4 * x) + z, 0.0)
+    stored = ras.transpose(axes)[tuple(slice(None, None, flip) for flip in flips)]
+    origins = dict.fromkeys(("tr", "te", "ti"), Origin("made for a test"))
+    return Subject(
+        "sub-01",
+        tuple(
+            Scan((stored * factor).astype(np.float32), affine, name, times, origins)
+            for name, factor, times in (
+                ("T2w", 1.0, SequenceParameters(5000.0, 90.0)),
+                ("PDw", 0.8, SequenceParameters(5000.0, 12.0)),
+            )
+        ),
+    )
 
 
 def test_a_damaged_preview_is_one_clear_line(tmp_path) -> None:

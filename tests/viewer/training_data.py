@@ -98,6 +98,8 @@ def write_previews(folder: RunFolder, steps: list[int], slices: int = 4) -> None
         held=np.array([[name in HELD for name in SETTINGS]] * slices, np.uint8),
         names=np.array([list(SETTINGS)] * slices),
         about=np.array([f"sub-0{n // 2 + 3}, never trained on" for n in range(slices)]),
+        affine=np.stack([np.eye(4)] * slices),
+        axis=np.array([2] * slices),
     )
     for step in steps:
         write_preview(folder, step, targets)
