@@ -93,6 +93,18 @@ class PixelMLP(nn.Module):
         out: Tensor = self.layers(x)
         return out
 
+    def exactly(self, x: Tensor) -> Tensor:
+        """Map the last axis of `x` in float64 where the device has it; returns float32."""
+        if x.device.type == "mps":
+            return self.forward(x.float())
+        x = x.double()
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                x = nn.functional.linear(x, layer.weight.double(), layer.bias.double())
+            else:
+                x = layer(x)
+        return x.float()
+
     def on_image(self, x: Tensor) -> Tensor:
         """Map the channels of an image (B, C, H, W), voxel by voxel."""
         b, _, h, w = x.shape

@@ -69,8 +69,9 @@ class RatioCRL(CRL):
     def code(self, parameters: Tensor) -> Tensor:
         """Return g(p), (B, features), for parameters (B, 3) in ms."""
         if self.convention == "authors":
-            out: Tensor = self.codemapping_mlp(authors_code(parameters))
-            return out
+            # Some numbers come close to zero, and features are divided by them. In single precision
+            # they would depend on what else is in the batch, in half precision be noise.
+            return self.codemapping_mlp.exactly(authors_code(parameters))
         # exp of a bounded number: between 1/20 and 20, never near zero.
         return torch.exp(
             3.0 * torch.tanh(self.codemapping_mlp(tissue_basis_code(parameters)) / 3.0)
@@ -80,8 +81,11 @@ class RatioCRL(CRL):
         """See `CRL.encode`; takes one source."""
         check_single(images)
         features = self.encoder(images)
-        return {"common": features / self.code(parameters[:, 0])[:, :, None, None]}
+        common = features / self.code(parameters[:, 0])[:, :, None, None]
+        return {"common": common.to(features.dtype)}
 
     def render(self, features: Features, parameters: Tensor) -> Tensor:
         """See `CRL.render`."""
-        return self.imnet.on_image(features["common"] * self.code(parameters)[:, :, None, None])
+        common = features["common"]
+        turned = common * self.code(parameters)[:, :, None, None]
+        return self.imnet.on_image(turned.to(common.dtype))

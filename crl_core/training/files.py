@@ -91,12 +91,16 @@ class SubjectSampler:
 
     def slices(self, count: int) -> list[WholeSlice]:
         """Return slices near the middle of the head, of as many people as there are."""
-        found = []
+        found: list[WholeSlice] = []
+        taken = set()
         for number in range(min(count, 2 * len(self.subjects))):
             one = self.subjects[number % len(self.subjects)]
             # Of a second slice of the same person, one well away from the first.
             share = 0.5 if number < len(self.subjects) else 0.68
             z = int(one.slices[int(share * (len(one.slices) - 1))])
+            if (number % len(self.subjects), z) in taken:
+                continue  # somebody with a single slice
+            taken.add((number % len(self.subjects), z))
             whose = "never trained on" if self.split else "trained on"
             held = np.ones(len(one.scales), dtype=bool)
             held[one.trained] = False

@@ -53,6 +53,9 @@ SHARE_FOR_JUDGING = 0.1
 HOPELESS = 20
 """After so many steps in a row without a number a run gives up."""
 
+HELD_BACK = "settings held back, on people trained on"
+"""What is judged where nobody is left to validate on."""
+
 FIRST_PREVIEW = 25
 POLL_S = 0.1
 
@@ -201,7 +204,9 @@ class _Loop:
 
     def _begin(self) -> Iterator[Event]:
         run, job = self.run, self.job
-        whom = {True: "people never trained on", False: "nobody: there is one person only"}
+        whom = "nobody: there is one person only"
+        if self.judge.judges:
+            whom = "people never trained on" if self.judge.unseen else HELD_BACK
         yield events.Started(
             step=run.step,
             data=job.data.train.describe(),
@@ -210,7 +215,7 @@ class _Loop:
             seconds=run.seconds,
             device=hardware() if run.fabric.device.type != "mps" else "Apple GPU",
             precision=job.config.precision,
-            validated_on=whom[self.judge.unseen],
+            validated_on=whom,
             held_back=names_of_held(job.data.train),
         )
         for note in job.data.notes:
@@ -329,10 +334,11 @@ class _Loop:
             began = run.seconds + self.spent
             model = run.averaged_model()
             yield from self._preview(model)
-            if self.judge.unseen:
+            if self.judge.judges:
                 with self._counted():
                     psnr, ssim = self.judge.scores(model)
-                self.metrics = {"validation PSNR, dB": psnr, "validation SSIM": ssim}
+                what = "validation" if self.judge.unseen else f"{HELD_BACK}:"
+                self.metrics = {f"{what} PSNR, dB": psnr, f"{what} SSIM": ssim}
                 yield events.Validated(run.step, psnr, ssim)
                 score = seen_score(psnr)
                 if score is not None and (run.best_score is None or score > run.best_score):

@@ -59,12 +59,14 @@ class Judge:
         Draws on people who are not trained on; where there are none, on the others, and then
         only to look at.
     unseen
-        Whether those people are never trained on.
+        Whether those people are never trained on. Where they are, only settings held back are
+        judged: they alone are new to the network.
     """
 
     def __init__(self, sampler: Sampler, *, unseen: bool) -> None:
         self.unseen = unseen
         self.slices = sampler.slices(N_SLICES)
+        self.judges = unseen or any(one.held.any() for one in self.slices)
 
     # scores ------------------------------------------------------------------------------------
 
@@ -80,6 +82,9 @@ class Judge:
         with torch.inference_mode():
             for one in self.slices:
                 self._score_slice(model, one, found)
+        if not self.unseen:
+            found = Scores(*({k: v for k, v in block.items() if k.startswith("to ")}
+                             for block in (found.psnr, found.ssim)))  # fmt: skip
         return found.means()
 
     def _score_slice(self, model: CRL, one: WholeSlice, found: Scores) -> None:

@@ -50,6 +50,23 @@ def write_in(
     return float(across[0] + metrics.horizontalAdvance(shown))
 
 
+def in_two(text: str, font: QFont, room: float) -> tuple[str, str]:
+    """Break a text at a word into what fits into a line, and the rest.
+
+    A text that fits, or whose first word does not, stays whole.
+    """
+    metrics = QFontMetricsF(font)
+    if metrics.horizontalAdvance(text) <= room:
+        return text, ""
+    words = text.split(" ")
+    fitting = [
+        n for n in range(1, len(words)) if metrics.horizontalAdvance(" ".join(words[:n])) <= room
+    ]
+    if not fitting:
+        return text, ""
+    return " ".join(words[: fitting[-1]]), " ".join(words[fitting[-1] :])
+
+
 class ColumnHeads(QWidget):
     """The names of the columns above a list, and the hairline below them."""
 

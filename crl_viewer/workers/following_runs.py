@@ -45,6 +45,7 @@ from crl_viewer.state.training_run import (
     in_order,
     loss_label,
 )
+from crl_viewer.state.training_setup import names_of
 from crl_viewer.strings import number, parameters_line
 
 MEMORY = 0.97
@@ -57,7 +58,7 @@ ENOUGH_PROGRESS = 0.02
 
 FIXED = "fixed.npz"
 
-LONGEST_FACT = 80
+LONGEST_FACT, LONGEST_NAME = 80, 18
 
 _SCORES = {
     "validation PSNR, dB": ("PSNR", "dB", 1.0),
@@ -297,11 +298,12 @@ class PreviewReader:
         fixed = self._fixed
         mask = fixed["mask"][n].astype(bool)
         window = _head(mask)
+        names = _short_names([str(v) for v in fixed["names"][n]], fixed["parameters"][n])
         turn = partial(_shown, affine=fixed["affine"][n], axis=int(fixed["axis"][n]), window=window)
         columns = tuple(
-            self._column(made, n, t, mask, turn)
-            for t in range(fixed["names"].shape[1])
-            if str(fixed["names"][n, t])
+            self._column(made, n, t, name, mask, turn)
+            for t, name in enumerate(names)
+            if name
         )
         return Slice(str(fixed["about"][n]), _setting(fixed["source_parameters"][n]), columns)
 
@@ -310,6 +312,7 @@ class PreviewReader:
         made: Mapping[str, NDArray[Any]],
         n: int,
         t: int,
+        name: str,
         mask: NDArray[np.bool_],
         turn: Callable[[NDArray[Any]], NDArray[np.float32]],
     ) -> Column:
@@ -321,7 +324,7 @@ class PreviewReader:
         peak, gain = _peak(target, mask), _gain(image, target, mask)
         error = np.where(mask, (image * gain - target) * (100 / peak), np.nan)
         return Column(
-            name=str(fixed["names"][n, t]),
+            name=name,
             setting=_setting(fixed["parameters"][n, t]),
             held=bool(fixed["held"][n, t]),
             psnr=float(made["psnr"][n, t]),
@@ -330,6 +333,17 @@ class PreviewReader:
             target=turn(target / peak),
             error=turn(error),
         )
+
+
+def _short_names(names: list[str], parameters: NDArray[Any]) -> list[str]:
+    """Return names that fit above a picture; long ones give way to what tells settings apart."""
+    there = [i for i, name in enumerate(names) if name]
+    if all(len(names[i]) <= LONGEST_NAME for i in there):
+        return names
+    suffixes = [names[i].split()[-1] for i in there]
+    triples = [(float(tr), float(te), float(ti)) for tr, te, ti in parameters[there]]
+    short = dict(zip(there, names_of(triples, suffixes), strict=True))
+    return [short.get(i, "") for i in range(len(names))]
 
 
 def _arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:

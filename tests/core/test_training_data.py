@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crl_core import io
-from crl_core.checkpoint import default_checkpoint, read_card
+from crl_core.checkpoint import default_checkpoint, load_checkpoint, read_card
 from crl_core.errors import InputError
 from crl_core.io.bids import find_subjects, image_path
 from crl_core.models import build_model
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters, distance
+from crl_core.training.batch import setting_name
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import Rehearsing, TrainingData, merged, open_data
 from crl_core.training.data_config import SAME, DataConfig, person_of
 from crl_core.training.digital import NEAR, RANDOM_BOX, DigitalSampler
+from crl_core.training.events import Improved, Started, Validated
 from crl_core.training.files import SubjectSampler
 from crl_core.training.finish import CardMaker
+from crl_core.training.folder import MODEL
+from crl_core.training.loop import HELD_BACK, Job, train
 from crl_core.training.plan import (
     ENOUGH_STEPS,
     PAPER_EPOCHS,
@@ -99,6 +104,37 @@ def test_one_person_with_two_scans_is_enough_to_train_and_nobody_is_validated(
     assert data.validate is None
     assert data.train.batch(0, 0.0).images.shape[1] == 2
     assert "sub-01, trained on" in {s.about for s in data.train.slices(4)}
+
+
+def test_of_one_person_the_settings_held_back_are_judged_and_called_what_they_are(
+    dataset: Path, tmp_path: Path
+) -> None:
+    for person in ("sub-02", "sub-03"):
+        shutil.rmtree(dataset / person)
+    held = PAPER_SEQUENCES[5]
+    source = DataConfig((str(dataset),), hold_back=(held.triple,))
+    config = replace(PLUS, steps=2, validate_steps=1)
+    data = open_data(source, config)
+    told = list(train(Job(config, data, tmp_path / "run", source, workers=0)))
+    (started,) = [e for e in told if isinstance(e, Started)]
+    assert started.validated_on == HELD_BACK
+    looks = [e for e in told if isinstance(e, Validated)]
+    assert len(looks) == 2
+    block = f"to {setting_name(held)}"
+    assert all(set(e.metrics) == {block} == set(e.ssim) for e in looks)
+    # It says nothing of other people, and does not decide which weights are kept.
+    assert not [e for e in told if isinstance(e, Improved)]
+    card = load_checkpoint(tmp_path / "run" / MODEL).card
+    assert set(card.metrics) == {f"{HELD_BACK}: PSNR, dB", f"{HELD_BACK}: SSIM"}
+    assert card.training["steps"] == 2
+
+
+def test_a_person_with_a_single_slice_is_shown_once(tmp_path: Path) -> None:
+    for key, suffix in ((5, "PDw"), (7, "T2w")):
+        scan = tiny_scan(PAPER_SEQUENCES[key], seed=key)
+        one = replace(scan, data=scan.data[:, :, 3:4])
+        io.save(one, image_path(tmp_path, "01", f"paper{key}", suffix))
+    assert len(opened(tmp_path).train.slices(4)) == 1
 
 
 def test_people_that_are_not_there_are_named(dataset: Path) -> None:

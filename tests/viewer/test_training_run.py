@@ -31,7 +31,13 @@ from crl_viewer.state.training_run import KnownRun, setting_rows, step_words
 from crl_viewer.strings import number
 from crl_viewer.views.training.dialog import NO_RUN, TrainingDialog
 from crl_viewer.views.training.replay import LIVE
-from crl_viewer.workers.following_runs import MEMORY, PreviewReader, RunReader, read_report
+from crl_viewer.workers.following_runs import (
+    MEMORY,
+    PreviewReader,
+    RunReader,
+    _short_names,
+    read_report,
+)
 from tests.viewer.training_data import SETTINGS, START, at_work, write_previews, write_run
 
 Key = Qt.Key
@@ -129,6 +135,26 @@ def test_the_title_says_what_is_done_to_which_network(tmp_path, show, start, tit
     with at_work(folder):
         dialog.set_run(reader.poll())
     assert dialog.windowTitle() == title
+
+
+def test_without_anybody_to_validate_on_the_page_says_so(tmp_path, show, qtbot) -> None:
+    folder = write_run(tmp_path / "run", last=0, total=4000, previews=False)
+    (folder / EVENTS).write_text("")
+    folder.log(events.Started(0, "d", 10, 4000, validated_on="nobody: there is one person only"))
+    dialog, controller = show()
+    with at_work(folder):
+        controller.open(folder.path)
+        plot = dialog.run_page.validation
+        qtbot.waitUntil(lambda: "nobody to validate on" in plot.message)
+        folder.log(events.Validated(20, {"seen": 20.0}, {"seen": 0.7}))
+        qtbot.waitUntil(lambda: plot.message == "")
+
+
+def test_long_names_of_scans_give_way_to_what_tells_settings_apart() -> None:
+    names = ["FLAIRtr15000te15ti2000 FLAIR", "PDwtr5000te10 PDw", "PDwtr5000te50 PDw", ""]
+    times = np.array([(15000, 15, 2000), (5000, 10, 0), (5000, 50, 0), (0, 0, 0)], float)
+    assert _short_names(names, times) == ["FLAIR", "TE 10", "TE 50", ""]
+    assert _short_names(["T1w", "T2w", "", ""], times) == ["T1w", "T2w", "", ""]
 
 
 def test_a_process_that_comes_to_a_resting_run_is_starting_until_it_says_so(tmp_path) -> None:

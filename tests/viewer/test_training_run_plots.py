@@ -137,6 +137,10 @@ def test_the_axis_spans_the_whole_run_from_the_start(plot) -> None:
     assert float(plot.across(40_000)) == pytest.approx(plot.frame.right())
     plot.set_curves([curve([0.3, 0.2])], 39_000)
     assert plot.span == 40_000, "an estimate that shrinks does not make the curves jump"
+    plot.set_curves([curve([0.3, 0.2])], 20_000)
+    assert plot.span == 20_000, "one that was far off does"
+    plot.set_curves([curve([0.3, 0.2])], 19_000, settled=True)
+    assert plot.span == 19_000, "and at the end the curves fill the axis"
     plot.reset()
     plot.set_curves([curve([0.3, 0.2])], 500)
     assert plot.span == 500

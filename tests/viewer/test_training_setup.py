@@ -13,6 +13,9 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from PySide6.QtCore import QMimeData, QPoint, QPointF, QRectF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QImage
 from PySide6.QtTest import QTest
@@ -31,6 +34,8 @@ from crl_viewer.controllers.training_setup import (
 from crl_viewer.state.training_setup import AT_LEAST_TWO, rows, sequences
 from crl_viewer.state.training_setup_findings import issues
 from crl_viewer.state.training_setup_plan import Estimate, Job
+from crl_viewer.views.lines import in_two
+from crl_viewer.views.segments import width_of
 from crl_viewer.views.training.setup_page import SetupPage
 from crl_viewer.views.training.setup_people_rows import link_box, use_box
 from crl_viewer.views.training.setup_settings import NOT_YET, SettingsSheet
@@ -865,3 +870,14 @@ def test_a_damaged_scan_gives_no_picture(tmp_path, dataset) -> None:
     picture = surveying.picture_of(good)
     assert picture.max() <= 1.0
     assert max(picture.shape) == surveying.PICTURE
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.text("abcxyz:", min_size=1, max_size=12), min_size=1, max_size=9),
+       room=st.floats(10, 400))  # fmt: skip
+def test_a_sentence_is_broken_at_a_word_and_nothing_of_it_is_lost(words, room, qapp) -> None:
+    font, text = theme.font(12, 400), " ".join(words)
+    first, second = in_two(text, font, room)
+    assert " ".join(filter(None, (first, second))) == text
+    if second:
+        assert width_of(first, 12, 400) <= room

@@ -31,6 +31,9 @@ from crl_viewer.views.signal_plot import tidy_ticks
 from crl_viewer.views.training.ranges import grown, log_ticks, thinned
 
 LEFT, TOP, BOTTOM, RIGHT = 40.0, 6.0, 18.0, 10.0
+SHRINKING = 0.8
+"""An estimate of the end that is smaller than this share of the one before moves the axis."""
+
 LEGEND_ROW, MOST_ROWS = 16, 5
 RAW_ALPHA = 0.27
 
@@ -107,6 +110,7 @@ class Plot(QWidget):
         self._span = 1.0
         self._range: tuple[float, float] | None = None
         self._cursor: float | None = None
+        self._message = ""
         self._layer: QPixmap | None = None
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -117,16 +121,36 @@ class Plot(QWidget):
 
     # setters -----------------------------------------------------------------------------------
 
-    def set_curves(self, curves: Sequence[Curve], span: float) -> None:
-        """Show curves; x runs from 0 to `span`. The y range only grows until `reset`."""
+    def set_curves(
+        self, curves: Sequence[Curve], span: float, *, settled: bool = False
+    ) -> None:
+        """Show curves. The y range only grows until `reset`.
+
+        Parameters
+        ----------
+        curves
+            The chief one first.
+        span
+            Where the x axis ends, 0 being its start.
+        settled
+            Whether that is known. An estimate that shrinks a little does not make the curves jump.
+        """
+        self.setAccessibleDescription("" if curves else self._message)
         self._curves = tuple(curves)
         rows = max(self._rows, min(MOST_ROWS, math.ceil(len(self._curves) / 2)))
         if rows != self._rows and self._axis.rows:
             self._rows = rows
             self._reserve()
-        self._span = max(self._span, span, 1.0)
+        jump = settled or not SHRINKING * self._span < span < self._span
+        self._span = max(span if jump else self._span, 1.0)
         self._range = grown(self._range, self._curves, log=self._axis.log, zero=self._axis.zero)
         self._forget()
+
+    def set_message(self, text: str) -> None:
+        """Say why there are no curves; it stands in their place."""
+        if text != self._message:
+            self._message = text
+            self._forget()
 
     def reset(self, axis: Axis | None = None, x_name: str | None = None) -> None:
         """Forget the ranges, because another run or another quantity is shown now."""
@@ -146,6 +170,11 @@ class Plot(QWidget):
             self.update()
 
     # what others read --------------------------------------------------------------------------
+
+    @property
+    def message(self) -> str:
+        """What stands in the place of curves."""
+        return "" if self._curves else self._message
 
     @property
     def span(self) -> float:
@@ -246,6 +275,11 @@ class Plot(QWidget):
             painter.setPen(QPen(theme.current().text2, 1))
             painter.drawLine(QPointF(x, self.frame.top()), QPointF(x, self.frame.bottom()))
         self._paint_legend(painter)
+        if self.message:
+            painter.setFont(theme.font(11))
+            painter.setPen(theme.current().text2)
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.frame.adjusted(8, 8, -8, -8), int(flags), self.message)
         if self.hasFocus():
             painter.setPen(QPen(theme.current().accent, 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -295,6 +329,8 @@ class Plot(QWidget):
         painter.drawPolyline(
             [QPointF(corner.x(), frame.top()), corner, QPointF(frame.right(), corner.y())]
         )
+        if not self._curves:
+            return  # numbers without curves would say that something is 0 to 1
         painter.setPen(p.text3)
         right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         low, high = self.y_range

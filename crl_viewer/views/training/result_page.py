@@ -231,7 +231,7 @@ class ResultPage(QWidget):
         if minutes:
             curves = [r.over_time(c) for r, c in zip(self._reports, curves, strict=True)]
         ends = [float(c.x[-1]) for c in curves if len(c.x)]
-        self.plot.set_curves(curves, max(ends, default=1.0))
+        self.plot.set_curves(curves, max(ends, default=1.0), settled=True)
 
     def _say(self, text: str) -> None:
         self.message.set_text(text)

@@ -34,6 +34,9 @@ NOW, ENDED = "What it can do now", "What it can do"
 THEN = "What it could do at step {step}"
 
 
+NOBODY = "There is one person only: nobody to validate on. The last weights are kept."
+
+
 class RunPage(QWidget):
     """Shows one run; everything on it is set from outside."""
 
@@ -86,6 +89,7 @@ class RunPage(QWidget):
         count = 0 if preview is None else len(preview.slices)
         for index, button in enumerate(self.slices.buttons):
             button.setEnabled(index < count)
+            button.setVisible(index < max(count, 1))
         self._show_about()
 
     # making ------------------------------------------------------------------------------------
@@ -204,7 +208,7 @@ class RunPage(QWidget):
         self._drawn_version = state.version
         self._draw_loss()
         self._draw_scores()
-        self.pace.set_curves(state.pace, state.span)
+        self.pace.set_curves(state.pace, state.span, settled=not state.at_work)
         self.replay.set_steps(state.previews, state.span, state.at_work)
         self.log.set_lines(state.lines)
         self._show_about()
@@ -212,14 +216,18 @@ class RunPage(QWidget):
 
     def _draw_loss(self) -> None:
         if self._state is not None:
-            rate = self.loss_kind.selected() == 1
-            self.loss.set_curves(self._state.rate if rate else self._state.loss, self._state.span)
+            state, rate = self._state, self.loss_kind.selected() == 1
+            curves = state.rate if rate else state.loss
+            self.loss.set_curves(curves, state.span, settled=not state.at_work)
 
     def _draw_scores(self) -> None:
         if self._state is not None:
             ssim = self.score_kind.selected() == 1
             curves = self._state.ssim if ssim else self._state.psnr
-            self.validation.set_curves(curves, self._state.span)
+            nobody = self._state.validated_on.startswith("nobody")
+            self.validation.set_message(NOBODY if nobody else "")
+            ended = not self._state.at_work
+            self.validation.set_curves(curves, self._state.span, settled=ended)
 
     def _show_about(self) -> None:
         """Say what the pictures are of, or name the target that is pointed at."""

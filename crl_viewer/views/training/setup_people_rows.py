@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 from crl_viewer import icons, theme
 from crl_viewer.state.training_setup import USE_WORDS, Use
 from crl_viewer.state.training_setup_rows import VisitRow
-from crl_viewer.views.lines import ColumnHeads, write, write_in
+from crl_viewer.views.lines import ColumnHeads, in_two, write, write_in
 from crl_viewer.views.segments import width_of
 from crl_viewer.views.series_model import Index, Picture
 
@@ -179,7 +179,6 @@ def _finding(
     if out:
         write(painter, (left + 20, right), middle, "Takes no part", 12, 400, p.text3)
         return
-    step = 8 * theme.text_scale() if row.link else 0
     if row.pending and not row.issues:
         write(painter, (left + 20, right), middle, row.finding, 12, 400, p.text3)
         return
@@ -191,9 +190,16 @@ def _finding(
     ink = p.text2 if ready else p.text
     more = f"  +{len(row.issues) - 1}" if len(row.issues) > 1 else ""
     room = right - width_of(more, 11)
-    end = write(painter, (left + 20, room), middle - step, row.finding, 12, 400, ink)
+    step = 8 * theme.text_scale()
+    first, second = row.finding, ""
+    if not row.link:
+        first, second = in_two(row.finding, theme.font(12, 400), room - left - 20)
+        if second:
+            write(painter, (left + 20, right), middle - step, first, 12, 400, ink)
+    line = middle - step if row.link else middle + step if second else middle
+    end = write(painter, (left + 20, room), line, second or first, 12, 400, ink)
     if more:
-        write(painter, (end, right), middle - step, more, 11, 400, p.text2)
+        write(painter, (end, right), line, more, 11, 400, p.text2)
     if row.link:
         font = theme.font(11, 500)
         font.setUnderline(lit)
