@@ -413,7 +413,7 @@ def read_report(path: Path) -> RunReport:
         reader = RunReader(path)
         state = reader.poll() or RunState(path)
         groups = {
-            "Settings": flattened(reader.folder.read_json(CONFIG)),
+            "Settings": flattened(_as_planned(reader.folder.read_json(CONFIG))),
             "Data": flattened(reader.folder.read_json(DATA)),
             "Machine": flattened(reader.folder.read_json(ENVIRONMENT)),
         }
@@ -422,6 +422,12 @@ def read_report(path: Path) -> RunReport:
     except (CRLError, OSError) as refusal:
         return RunReport(RunState(path), refusal=str(refusal))
     return RunReport(state, (points[:, 0], points[:, 1]), groups, facts)
+
+
+def _as_planned(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without the number of steps where the clock decides: it is out of reach."""
+    timed = config.get("minutes") is not None
+    return {k: "as many as fit" if timed and k == "steps" else v for k, v in config.items()}
 
 
 def _facts(path: Path) -> tuple[tuple[str, str], ...]:

@@ -150,6 +150,22 @@ def test_without_anybody_to_validate_on_the_page_says_so(tmp_path, show, qtbot) 
         qtbot.waitUntil(lambda: plot.message == "")
 
 
+def test_a_run_nobody_was_validated_in_is_compared_by_its_loss(tmp_path, show, qtbot) -> None:
+    timed = TrainingConfig(steps=9999, minutes=12.0)
+    folder = write_run(tmp_path / "run", last=0, total=4000, previews=False, config=timed)
+    (folder / EVENTS).write_text("")
+    folder.log(events.Started(0, "d", 10, 4000))
+    folder.log(events.Stepped(20, 0.5, 0.3, {}, 1e-4, 10.0))
+    dialog, _ = show()
+    page = dialog.result_page
+    dialog.compare([folder.path])
+    qtbot.waitUntil(lambda: len(page.reports) == 1)
+    assert "Nobody was left to validate on" in page.plot.message
+    press(page.what.buttons[1], qtbot)
+    assert page.plot.message == ""
+    assert page.reports[0].settings["Settings"]["steps"] == "as many as fit"
+
+
 def test_long_names_of_scans_give_way_to_what_tells_settings_apart() -> None:
     names = ["FLAIRtr15000te15ti2000 FLAIR", "PDwtr5000te10 PDw", "PDwtr5000te50 PDw", ""]
     times = np.array([(15000, 15, 2000), (5000, 10, 0), (5000, 50, 0), (0, 0, 0)], float)

@@ -174,7 +174,11 @@ class Plot(QWidget):
     @property
     def message(self) -> str:
         """What stands in the place of curves."""
-        return "" if self._curves else self._message
+        return "" if self._drawn_any else self._message
+
+    @property
+    def _drawn_any(self) -> bool:
+        return any(len(curve.x) for curve in self._curves)
 
     @property
     def span(self) -> float:
@@ -329,7 +333,7 @@ class Plot(QWidget):
         painter.drawPolyline(
             [QPointF(corner.x(), frame.top()), corner, QPointF(frame.right(), corner.y())]
         )
-        if not self._curves:
+        if not self._drawn_any:
             return  # numbers without curves would say that something is 0 to 1
         painter.setPen(p.text3)
         right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

@@ -34,6 +34,7 @@ MOST = 8
 
 SCORE, LOSS = Axis(digits=2, rows=1), Axis(log=True, rows=1)
 NOTHING = "Tick a run to see it; tick several to lay them over each other."
+UNJUDGED = "Nobody was left to validate on. The loss shows how it learnt."
 ALL_EQUAL = "Their settings do not differ."
 
 
@@ -230,6 +231,7 @@ class ResultPage(QWidget):
         curves = [_chief(report, loss) for report in self._reports]
         if minutes:
             curves = [r.over_time(c) for r, c in zip(self._reports, curves, strict=True)]
+        self.plot.set_message("" if loss or not self._reports else UNJUDGED)
         ends = [float(c.x[-1]) for c in curves if len(c.x)]
         self.plot.set_curves(curves, max(ends, default=1.0), settled=True)
 
