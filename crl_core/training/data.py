@@ -17,7 +17,7 @@ from crl_core.sequence import PAPER_SEQUENCES
 from crl_core.training.anatomy import load_anatomy
 from crl_core.training.batch import Batch, Sampler, WholeSlice
 from crl_core.training.config import TrainingConfig
-from crl_core.training.data_config import DataConfig, person_of
+from crl_core.training.data_config import DataConfig, person_of, prefix_of
 from crl_core.training.digital import DigitalSampler
 from crl_core.training.files import SubjectSampler
 from crl_core.trust import MAX_POINTS, TrainingCoverage
@@ -128,8 +128,7 @@ def _readable(data: DataConfig) -> tuple[list[_Visit], list[str]]:
     visits: list[_Visit] = []
     notes: list[str] = []
     for number, root in enumerate(data.datasets):
-        # Two datasets may both have a sub-01, and these are two people.
-        prefix = f"{number + 1}/" if len(data.datasets) > 1 else ""
+        prefix = prefix_of(data.datasets, number)
         for files in find_subjects(root):
             wanted = _wanted(files, Path(root), data.leave_out)
             if not wanted.images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ class DataConfig:
         if not path.exists():
             raise InputError("there is no such file", path=path)
         return cls.from_dict(read_json(path), path)
+
+
+def prefix_of(datasets: Sequence[str], number: int) -> str:
+    """Return what stands before the names of people of a dataset.
+
+    Two datasets may both have a sub-01, and these are two people: ``1/sub-01`` and ``2/sub-01``.
+    """
+    return f"{number + 1}/" if len(datasets) > 1 else ""
 
 
 def person_of(label: str) -> str:

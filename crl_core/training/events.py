@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+HELD_BACK = "settings held back, on people trained on"
+"""What is judged where nobody is left to validate on; stands in `Started.validated_on`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Started:

@@ -44,29 +44,23 @@ class Lanes:
     Parameters
     ----------
     module
-        The network with its loss; its gradients are the ones that count.
+        The network with its loss, not wrapped by anything: wrappers keep one note of what is going
+        on for all threads. Its gradients are the ones that count.
     count
         How many lanes, the network's own included.
-    wrapped
-        Makes a copy ready to be called, as the network itself was.
     """
 
-    def __init__(
-        self, module: nn.Module, count: int, wrapped: Callable[[nn.Module], nn.Module]
-    ) -> None:
+    def __init__(self, module: nn.Module, count: int) -> None:
         self.count = count
         self._module = module
         self._copies = [_sharing(module) for _ in range(count - 1)]
-        self._called = [wrapped(one) for one in self._copies]
         self._pool = _pool(count)
 
-    def run(self, called: nn.Module, parts: list[Part]) -> list[Any]:
+    def run(self, parts: list[Part]) -> list[Any]:
         """Do up to `count` parts at once; afterwards the network holds the sum of the gradients.
 
         Parameters
         ----------
-        called
-            The network as it is to be called.
         parts
             What each lane does.
 
@@ -77,7 +71,7 @@ class Lanes:
         """
         for one in self._copies:
             one.zero_grad(set_to_none=True)
-        networks = [called, *self._called][: len(parts)]
+        networks = [self._module, *self._copies][: len(parts)]
         futures = [self._pool.submit(part, net) for part, net in zip(parts, networks, strict=True)]
         wait(futures)
         found = [future.result() for future in futures]

@@ -28,7 +28,7 @@ from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData
 from crl_core.training.data_config import DataConfig
 from crl_core.training.environment import new_run, same_threads
-from crl_core.training.events import Event
+from crl_core.training.events import HELD_BACK, Event
 from crl_core.training.finish import CardMaker, hardware, step_of_best, write_model
 from crl_core.training.folder import (
     BEST,
@@ -52,9 +52,6 @@ SHARE_FOR_JUDGING = 0.1
 
 HOPELESS = 20
 """After so many steps in a row without a number a run gives up."""
-
-HELD_BACK = "settings held back, on people trained on"
-"""What is judged where nobody is left to validate on."""
 
 FIRST_PREVIEW = 25
 POLL_S = 0.1
@@ -204,7 +201,7 @@ class _Loop:
 
     def _begin(self) -> Iterator[Event]:
         run, job = self.run, self.job
-        whom = "nobody: there is one person only"
+        whom = "nobody"
         if self.judge.judges:
             whom = "people never trained on" if self.judge.unseen else HELD_BACK
         yield events.Started(

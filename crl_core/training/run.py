@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import nn
+from torch import Tensor, nn
 
 from crl_core.card import Card
 from crl_core.errors import InputError
@@ -270,19 +270,34 @@ class Run:
 
     def _through(self, some: TensorBatch, share: float, sources: int) -> list[_Told]:
         """Take rows through the network and back, on a processor in several lanes."""
-        if self._lanes is None:
-            return [self._once(some, share, sources, self.loss)]
+        if self._lanes is None or len(some) < self._lanes.count:
+            loss, terms = self._loss_of(self.loss, some, sources)
+            self.fabric.backward(loss * share)
+            return [_told(share, loss, terms)]
         pieces = list(some.split(self._lanes.count))
         shares = [share * len(piece) / len(some) for piece in pieces]
         return self._lanes.run(
-            self.loss,
-            [partial(self._once, p, s, sources) for p, s in zip(pieces, shares, strict=True)],
+            [partial(self._in_lane, p, s, sources) for p, s in zip(pieces, shares, strict=True)]
         )
 
-    def _once(self, some: TensorBatch, share: float, sources: int, called: Any) -> _Told:
-        loss, terms = called(some.images, some.scales, some.parameters, some.mask, sources)
-        self.fabric.backward(loss * share)
-        return share, float(loss.detach()), {k: float(v.detach()) for k, v in terms.items()}
+    def _in_lane(self, some: TensorBatch, share: float, sources: int, module: nn.Module) -> _Told:
+        """Do what Fabric does elsewhere, without what it remembers for all threads at once.
+
+        The cache of weights in half precision is such a thing too: one lane would empty it while
+        another is in the midst of a pass, and the sums would come out another way each time.
+        """
+        half = self.config.precision == "bf16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=half, cache_enabled=False):
+            loss, terms = self._loss_of(module, some, sources)
+        (loss * share).backward()
+        return _told(share, loss, terms)
+
+    @staticmethod
+    def _loss_of(module: Any, some: TensorBatch, sources: int) -> tuple[Tensor, dict[str, Tensor]]:
+        found: tuple[Tensor, dict[str, Tensor]] = module(
+            some.images, some.scales, some.parameters, some.mask, sources
+        )
+        return found
 
     @cached_property
     def _lanes(self) -> Lanes | None:
@@ -293,7 +308,7 @@ class Run:
         if self.model.n_parameters > MOST_PARAMETERS:
             return None
         count = lane_count(torch.get_num_threads(), config.batch)
-        return Lanes(self._module, count, fabric.setup_module) if count > 1 else None
+        return Lanes(self._module, count) if count > 1 else None
 
     def _shared(self, loss: float, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
         """Average over all processes; each has as many rows."""
@@ -378,6 +393,10 @@ class Run:
         self.best_step, self.best_score = progress.best_step, progress.best_score
         restore_random(progress, self.fabric.device)
         self.whole = True
+
+
+def _told(share: float, loss: Tensor, terms: dict[str, Tensor]) -> _Told:
+    return share, float(loss.detach()), {k: float(v.detach()) for k, v in terms.items()}
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -303,8 +303,11 @@ class TrainingSetupController(QObject):
     def plan(self, name: str) -> None:
         """Choose a plan."""
         found = next((p for p in PLANS if p == name), None)
-        if found is not None and found != self.setup.plan:
-            self._change(replace(self.setup, plan=found, planned=True, changes={}, notice=""))
+        if found is None:
+            return
+        self.setup = replace(self.setup, planned=True)
+        if found != self.setup.plan:
+            self._change(replace(self.setup, plan=found, changes={}, notice=""))
 
     def minutes(self, text: str) -> None:
         """Take the time that was typed, and the plan it belongs to."""

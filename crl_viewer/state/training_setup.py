@@ -35,11 +35,12 @@ LEAST_SETTINGS = 2
 TEST_FROM = 10
 """From so many people on a fifth is kept for testing."""
 
-ONE_PERSON = "One person: nothing to validate on; the last weights are kept."
+ONE_PERSON = "One person: nobody to validate on; the last weights are kept."
 SAME_SIDE = "All visits of one person stay on the same side."
 FEW_PEOPLE = 4
 """With so many people or fewer to train on, going on from a trained network is proposed."""
 
+ONE_PERSON_HELD = "One person: what is held back is judged; the last weights are kept."
 AT_LEAST_TWO = "At least two settings must stay to train on."
 
 _SEED = 1
@@ -224,7 +225,8 @@ def with_use(setup: Setup, person: str, use: Use) -> Setup:
     """Give a person, with all visits, another use."""
     if person not in setup.uses:
         return setup
-    return replace(setup, uses={**setup.uses, person: use}, touched=True)
+    uses = {**setup.uses, person: use}
+    return with_suggested_plan(replace(setup, uses=uses, touched=True))
 
 
 def counts(setup: Setup) -> dict[Use, int]:
@@ -239,7 +241,7 @@ def split_sentence(setup: Setup) -> str:
     taking_part = sum(many[use] for use in USES[:3])
     said = []
     if taking_part == 1:
-        said.append(ONE_PERSON)
+        said.append(ONE_PERSON_HELD if setup.held else ONE_PERSON)
     elif many["train"] and not many["validate"]:
         said.append("Nobody validates: the last weights are kept.")
     elif taking_part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,13 +20,15 @@ from crl_core.evaluation.metrics import least_squares_gain, reference_peak
 from crl_core.geometry import SlicePlane
 from crl_core.sequence import SequenceParameters
 from crl_core.training import events
-from crl_core.training.events import Event
+from crl_core.training.events import HELD_BACK, Event
 from crl_core.training.folder import (
+    BEST,
     CONFIG,
     DATA,
     ENVIRONMENT,
     MODEL,
     PREVIEWS,
+    STATE,
     Log,
     RunFolder,
 )
@@ -63,6 +65,8 @@ LONGEST_FACT, LONGEST_NAME = 80, 18
 _SCORES = {
     "validation PSNR, dB": ("PSNR", "dB", 1.0),
     "validation SSIM": ("SSIM", "%", 100.0),
+    f"{HELD_BACK}: PSNR, dB": ("PSNR on people trained on", "dB", 1.0),
+    f"{HELD_BACK}: SSIM": ("SSIM on people trained on", "%", 100.0),
 }
 """Entries of a card's metrics: what they are called here, unit, factor."""
 
@@ -202,7 +206,11 @@ class RunReader:
 
 def _start_name(start: object) -> str:
     """Return what to call the network a run went on from: its name, or that of its file."""
-    return Path(start).stem if isinstance(start, str) and start else ""
+    if not isinstance(start, str) or not start:
+        return ""
+    path = Path(start)
+    # A network that lies in a run's folder is called like the run.
+    return path.parent.name if path.name in (MODEL, STATE, BEST) else path.stem
 
 
 def _rounded(steps: float) -> int:
@@ -282,13 +290,13 @@ class PreviewReader:
             When its file is missing or damaged.
         """
         if not self._fixed:
-            self._fixed = _arrays(
+            self._fixed = arrays_of(
                 self._folder / PREVIEWS / FIXED,
-                ("targets", "mask", "parameters", "source_parameters", "held", "names", "about",
-                 "affine", "axis"),
+                ("targets", "mask", "parameters", "source_parameters", "held", "names", "about"),
+                optional=("affine", "axis"),
             )
         path = self._folder.preview_path(step)
-        made = _arrays(path, ("images", "psnr", "ssim"))
+        made = arrays_of(path, ("images", "psnr", "ssim"))
         if made["images"].shape != self._fixed["targets"].shape:
             raise InputError("does not belong to this run's slices", path=path)
         count = len(self._fixed["about"])
@@ -299,7 +307,9 @@ class PreviewReader:
         mask = fixed["mask"][n].astype(bool)
         window = _head(mask)
         names = _short_names([str(v) for v in fixed["names"][n]], fixed["parameters"][n])
-        turn = partial(_shown, affine=fixed["affine"][n], axis=int(fixed["axis"][n]), window=window)
+        affine = fixed["affine"][n] if "affine" in fixed else np.eye(4)
+        axis = int(fixed["axis"][n]) if "axis" in fixed else 2
+        turn = partial(_shown, affine=affine, axis=axis, window=window)
         columns = tuple(
             self._column(made, n, t, name, mask, turn)
             for t, name in enumerate(names)
@@ -346,11 +356,21 @@ def _short_names(names: list[str], parameters: NDArray[Any]) -> list[str]:
     return [short.get(i, "") for i in range(len(names))]
 
 
-def _arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+def arrays_of(
+    path: Path, names: Iterable[str], optional: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Read arrays of a preview; those that are optional only where they are there.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged.
+    """
     try:
         # Opened here, because numpy leaves a file it cannot read open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
-            return {name: found[name] for name in names}
+            there = [name for name in optional if name in found]
+            return {name: found[name] for name in (*names, *there)}
     except FileNotFoundError:
         raise InputError("the preview is not there any more", path=path) from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -12,9 +12,10 @@ from pathlib import Path
 from crl_core.checkpoint import read_card
 from crl_core.errors import CRLError, InputError
 from crl_core.io.bids import find_subjects
-from crl_core.training.data_config import DataConfig, person_of
-from crl_core.training.folder import DATA, EVENTS, MODEL, RunFolder, is_run
+from crl_core.training.data_config import DataConfig, person_of, prefix_of
+from crl_core.training.folder import DATA, EVENTS, MODEL, PREVIEWS, RunFolder, is_run
 from crl_viewer.state.training_run import KnownRun
+from crl_viewer.workers.following_runs import arrays_of
 
 
 @dataclass(frozen=True)
@@ -102,21 +103,30 @@ def scans_to_try(run: Path) -> tuple[Path, ...]:
     try:
         data = DataConfig.load(run / DATA)
         visits = [
-            (visit, Path(root))
-            for root in (() if data.digital else data.datasets)
+            (prefix_of(data.datasets, number) + person_of(visit.label), visit, Path(root))
+            for number, root in enumerate(() if data.digital else data.datasets)
             for visit in find_subjects(root)
-            if person_of(visit.label) not in data.test
         ]
+        shown = _validated_visits(run)
     except (CRLError, OSError):
         return ()  # the data lie elsewhere now; the user can open scans by hand
-    unseen = data.validate or ()
-    visits.sort(key=lambda one: person_of(one[0].label) not in unseen)
-    for visit, root in visits:
+    visits = [one for one in visits if one[0] not in data.test]
+    visits.sort(key=lambda one: one[0] not in (data.validate or ()) and one[1].label not in shown)
+    for _, visit, root in visits:
         named = {visit.label, person_of(visit.label)}
         kept = [p for p in visit.images if p.relative_to(root).as_posix() not in data.leave_out]
         if kept and not named & set(data.leave_out):
             return tuple(kept)
     return ()
+
+
+def _validated_visits(run: Path) -> set[str]:
+    """Return the visits nobody trains on whose pictures a run keeps; the seed may choose them."""
+    path = run / PREVIEWS / "fixed.npz"
+    if not path.is_file():
+        return set()
+    about = [str(text).rsplit(", ", 1) for text in arrays_of(path, ("about",))["about"]]
+    return {words[0] for words in about if words[-1] == "never trained on"}
 
 
 def known_runs(paths: Sequence[Path]) -> list[tuple[KnownRun, bool]]:

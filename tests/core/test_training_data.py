@@ -24,11 +24,11 @@ from crl_core.training.config import TrainingConfig
 from crl_core.training.data import Rehearsing, TrainingData, merged, open_data
 from crl_core.training.data_config import SAME, DataConfig, person_of
 from crl_core.training.digital import NEAR, RANDOM_BOX, DigitalSampler
-from crl_core.training.events import Improved, Started, Validated
+from crl_core.training.events import HELD_BACK, Improved, Started, Validated
 from crl_core.training.files import SubjectSampler
 from crl_core.training.finish import CardMaker
 from crl_core.training.folder import MODEL
-from crl_core.training.loop import HELD_BACK, Job, train
+from crl_core.training.loop import Job, train
 from crl_core.training.plan import (
     ENOUGH_STEPS,
     PAPER_EPOCHS,

@@ -140,12 +140,12 @@ def test_the_title_says_what_is_done_to_which_network(tmp_path, show, start, tit
 def test_without_anybody_to_validate_on_the_page_says_so(tmp_path, show, qtbot) -> None:
     folder = write_run(tmp_path / "run", last=0, total=4000, previews=False)
     (folder / EVENTS).write_text("")
-    folder.log(events.Started(0, "d", 10, 4000, validated_on="nobody: there is one person only"))
+    folder.log(events.Started(0, "d", 10, 4000, validated_on="nobody"))
     dialog, controller = show()
     with at_work(folder):
         controller.open(folder.path)
         plot = dialog.run_page.validation
-        qtbot.waitUntil(lambda: "nobody to validate on" in plot.message)
+        qtbot.waitUntil(lambda: "Nobody to validate on" in plot.message)
         folder.log(events.Validated(20, {"seen": 20.0}, {"seen": 0.7}))
         qtbot.waitUntil(lambda: plot.message == "")
 

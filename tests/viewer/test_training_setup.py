@@ -253,7 +253,7 @@ def test_open_scans_are_offered_and_written_as_a_dataset(setting: Setting, tmp_p
     setting.page.nothing.scans.click()
     setting.until(lambda: bool(setting.control.setup.reports) and setting.at_rest())
     assert written[0][0] == ["one", "two"]
-    assert setting.page.split_says.text.startswith("One person: nothing to validate on")
+    assert setting.page.split_says.text.startswith("One person: nobody to validate on")
 
 
 # a plain folder ---------------------------------------------------------------------------------

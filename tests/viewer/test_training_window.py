@@ -24,7 +24,7 @@ from crl_viewer.views.training.dialog import TrainingDialog
 from crl_viewer.workers import training_process
 from crl_viewer.workers.engine import open_synthesizer
 from crl_viewer.workers.looking_at_runs import scans_to_try
-from tests.viewer.training_data import at_work, write_run
+from tests.viewer.training_data import at_work, write_previews, write_run
 from tests.viewer.window import Opened
 
 LEFT = Qt.MouseButton.LeftButton
@@ -272,6 +272,25 @@ def test_whom_a_network_is_tried_on(run, dataset, how, person) -> None:
     learns_from(run, dataset, **how)
     found = scans_to_try(run.path)
     assert {p.parts[-3] for p in found} == ({person} if person else set())
+
+
+def test_people_of_several_datasets_are_not_mixed_up(run, dataset, tmp_path) -> None:
+    """Each has a sub-01; the one of the first is for the test, that of the second validates."""
+    second = tmp_path / "second"
+    shutil.copytree(dataset, second)
+    both = DataConfig((str(dataset), str(second)), test=("1/sub-01",), validate=("2/sub-01",))
+    (run / DATA).write_text(both.to_json())
+    found = scans_to_try(run.path)
+    assert {p.relative_to(second).parts[0] for p in found} == {"sub-01"}
+    only = DataConfig((str(dataset), str(second)), test=("1/sub-01", "1/sub-02"))
+    (run / DATA).write_text(only.to_json())
+    assert {p.relative_to(dataset).parts[0] for p in scans_to_try(run.path)} == {"sub-03"}
+
+
+def test_people_the_seed_chose_to_validate_on_come_first(run, dataset) -> None:
+    learns_from(run, dataset)
+    write_previews(run, [400])
+    assert {p.parts[-3] for p in scans_to_try(run.path)} == {"sub-03"}
 
 
 def test_files_left_out_are_not_tried_on_and_lost_data_are_no_matter(run, dataset) -> None:

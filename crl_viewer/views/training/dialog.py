@@ -245,8 +245,8 @@ class TrainingDialog(QDialog):
         self.show_page(page)
         if page == "result" and not self._result_seen:
             # What a user wants to see first is the run at hand.
-            self._result_seen = True
             self.result_page.show_first(self._state.folder if self._state is not None else None)
+            self._result_seen = bool(self.result_page.chosen())
 
     def _beside(self, page: Page, step: int) -> None:
         names = [name for name, _ in PAGES]

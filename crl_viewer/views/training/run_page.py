@@ -34,7 +34,7 @@ NOW, ENDED = "What it can do now", "What it can do"
 THEN = "What it could do at step {step}"
 
 
-NOBODY = "There is one person only: nobody to validate on. The last weights are kept."
+NOBODY = "Nobody to validate on: the last weights are kept."
 
 
 class RunPage(QWidget):
@@ -224,7 +224,7 @@ class RunPage(QWidget):
         if self._state is not None:
             ssim = self.score_kind.selected() == 1
             curves = self._state.ssim if ssim else self._state.psnr
-            nobody = self._state.validated_on.startswith("nobody")
+            nobody = self._state.validated_on == "nobody"
             self.validation.set_message(NOBODY if nobody else "")
             ended = not self._state.at_work
             self.validation.set_curves(curves, self._state.span, settled=ended)
