@@ -28,7 +28,7 @@ from PySide6.QtWidgets import QApplication
 from crl_core.training.folder import RunFolder
 from crl_core.training.history import History
 from crl_viewer.app import Viewer
-from crl_viewer.workers.training_process import COMMAND, NICER
+from crl_viewer.workers.training_process import COMMAND, step_back
 
 PATIENCE_S = 120.0
 
@@ -88,7 +88,7 @@ def measure(dataset: Path, moves: int, rounds: int) -> dict[str, object]:
         folder = RunFolder(Path(place) / "run")
         words = ["--plan", "time", "--minutes", "60", str(dataset), "-o", str(folder.path)]
         process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL)
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICER)
+        step_back(process.pid)
         bench.until(lambda: History.read(folder.path).step >= 3)
         times: dict[str, list[float]] = {"paused": [], "training": []}
         try:
