@@ -38,6 +38,9 @@ _LOCK, _COMMAND = "lock", "command.json"
 
 _GONE = "the folder of the run is gone"
 
+_TAIL = 20_000
+"""So many bytes of the log hold its last line."""
+
 
 class RunFolder:
     """One run on disk.
@@ -208,6 +211,18 @@ class RunFolder:
         return ""
 
     # steering ----------------------------------------------------------------------------------
+
+    def last_told(self) -> Event | None:
+        """Return the last event in the log, from its end alone; None where there is none."""
+        try:
+            with (self / EVENTS).open("rb") as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+                lines = stream.read().decode("utf-8", "replace").split("\n")
+        except OSError:
+            return None
+        # What comes after the last line end is not complete yet.
+        found = from_line(lines[-2]) if len(lines) > 1 else None
+        return None if found is None else found[1]
 
     def send(self, command: Command) -> None:
         """Ask the run to do something; it looks after every step.

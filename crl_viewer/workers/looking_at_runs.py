@@ -12,6 +12,7 @@ from pathlib import Path
 from crl_core.checkpoint import read_card
 from crl_core.errors import CRLError, InputError
 from crl_core.io.bids import find_subjects
+from crl_core.training import events
 from crl_core.training.data_config import DataConfig, person_of, prefix_of
 from crl_core.training.folder import DATA, EVENTS, MODEL, PREVIEWS, RunFolder, is_run
 from crl_viewer.state.training_run import KnownRun
@@ -29,7 +30,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a run: its newest network, if any, and whether anybody is at work on it."""
+    """What was seen of a run: its newest network, if any, and whether it is getting better now."""
 
     mark: Mark | None
     at_work: bool
@@ -38,13 +39,15 @@ class Look:
 def look_at(run: Path) -> Look:
     """Look at a run in passing."""
     # Whether anybody is at work is asked first: the last word of one who leaves is then read.
-    at_work = _alive(run)
+    at_work = _at_work(run)
     return Look(mark_of(run), at_work)
 
 
-def _alive(run: Path) -> bool:
+def _at_work(run: Path) -> bool:
+    """Return whether a process is at work on a run and not told to pause."""
     try:
-        return RunFolder(run).alive()
+        folder = RunFolder(run)
+        return folder.alive() and not isinstance(folder.last_told(), events.Paused)
     except OSError:
         return False
 

@@ -151,7 +151,7 @@ def test_a_shared_field_is_the_mean_of_all() -> None:
 # grids and the way back ---------------------------------------------------------------------------
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     order=st.permutations(range(3)),
     flips=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
@@ -187,7 +187,10 @@ def test_any_orientation_leads_to_the_grid_and_back(
     plane = [size for axis, size in enumerate(grid.voxel_size) if axis != grid.slice_axis]
     assert plane[0] == pytest.approx(plane[1])
     expected = blob(grid.affine, grid.shape)
-    inside = grid.data > 0
+    # At the rim of the field of view a coarser pixel averages over less than its size.
+    around = np.ones([1 if axis == grid.slice_axis else 3 for axis in range(3)])
+    inside = ndimage.binary_erosion(grid.data > 0, around)
+    assert inside.any()
     # Coarser pixels average over their size; places must be right all the same.
     assert np.abs(grid.data - expected)[inside].max() < 0.03 * 900
     model = replace(grid, data=grid.scale.to_model(grid.data))

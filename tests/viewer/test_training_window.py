@@ -15,6 +15,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QPushButton
 
 from crl_core.checkpoint import default_checkpoint
+from crl_core.training import events
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
 from crl_core.training.folder import DATA, MODEL, STATE, RunFolder
@@ -313,9 +314,14 @@ def test_numbers_of_the_volume_wait_until_nobody_is_at_work(opened, run, dataset
     opened.until(lambda: opened.store.state.compared is not None and opened.at_rest())
     assert opened.store.state.learning
     assert opened.store.state.volume is None
-    working.close()
+    # A run that pauses changes nothing meanwhile.
+    run.log(events.Paused(400))
     opened.until(lambda: opened.store.state.volume is not None)
     assert not opened.store.state.learning
+    run.log(events.Continued(400))
+    opened.until(lambda: opened.store.state.learning)
+    working.close()
+    opened.until(lambda: not opened.store.state.learning)
 
 
 def test_a_tried_run_that_goes_away_gives_one_line_and_keeps_the_network(opened, run) -> None:
