@@ -314,9 +314,10 @@ def _row(group: str, name: str, values: Iterable[str]) -> CompareRow:
 
 def _outcome(state: RunState) -> dict[str, str]:
     known = state.best_step is not None
+    none = "none yet" if state.at_work else "none"
     return {
-        "best score": f"{state.best_score:.2f} dB" if known else "none yet",
-        "at step": number(state.best_step or 0) if known else "none yet",
+        "best score": f"{state.best_score:.2f} dB" if known else none,
+        "at step": number(state.best_step or 0) if known else none,
         "steps": number(state.step),
         "time": duration(state.seconds),
         "device": state.device or "not known",

@@ -224,7 +224,7 @@ class RunPage(QWidget):
         if self._state is not None:
             ssim = self.score_kind.selected() == 1
             curves = self._state.ssim if ssim else self._state.psnr
-            nobody = self._state.validated_on == "nobody"
+            nobody = self._state.validated_on.startswith("nobody")
             self.validation.set_message(NOBODY if nobody else "")
             ended = not self._state.at_work
             self.validation.set_curves(curves, self._state.span, settled=ended)
