@@ -83,10 +83,13 @@ class Child(subprocess.Popen[str]):
     What it says goes into a file: a pipe would stay open as long as a process it made itself.
     """
 
+    # One thread: the two processors are for the run and for whoever watches it.
+    threads = 1
+
     def __init__(self, *arguments: str | Path, **options: Any) -> None:
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        # One thread: the two processors are for the run and for whoever watches it.
-        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        threads = dict.fromkeys(names, str(self.threads))
         super().__init__(
             [sys.executable, "-m", "crl_core.cli", "train", *map(str, arguments)],
             stdout=self._said,
@@ -112,6 +115,12 @@ class Child(subprocess.Popen[str]):
             self.kill()
         self.wait()
         self._said.close()
+
+
+class InLanes(Child):
+    """The same with two threads, which share the rows of a step."""
+
+    threads = 2
 
 
 class Forked:
@@ -478,8 +487,11 @@ def main() -> None:
     parser.add_argument(
         "--fork", action="store_true", help="start runs quicker, as copies of this process"
     )
+    parser.add_argument("--one-thread", action="store_true", help="steps in a single lane")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     given = parser.parse_args()
-    config = replace(CONFIG_OF_KILLED, steps=given.steps)
+    config = replace(CONFIG_OF_KILLED, steps=given.steps, precision=given.precision)
+    child = Child if given.one_thread else InLanes
     with tempfile.TemporaryDirectory() as folder:
         found = kill_again_and_again(
             Path(folder),
@@ -487,7 +499,7 @@ def main() -> None:
             given.seed,
             config,
             lambda line: print(line, flush=True),  # noqa: T201
-            Forked if given.fork else Child,
+            Forked if given.fork else child,
         )
     print(report(found, config.save_seconds))  # noqa: T201
     sys.exit(0 if found.ok else 1)
