@@ -78,7 +78,11 @@ def scan() -> Scan:
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     """A BIDS dataset of three subjects with sequences 1, 5 and 7 of the paper."""
-    root = tmp_path / "dataset"
+    return make_dataset(tmp_path / "dataset")
+
+
+def make_dataset(root: Path) -> Path:
+    """Write three tiny heads of three scans each."""
     write_dataset_description(root, "Tiny heads for tests")
     for number in (1, 2, 3):
         for key, suffix in ((1, "T1w"), (5, "PDw"), (7, "T2w")):

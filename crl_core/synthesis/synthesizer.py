@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crl_core.checkpoint import Checkpoint
+from crl_core.devices import device_name
 from crl_core.errors import Cancelled, CRLError, GridError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
@@ -84,12 +85,7 @@ class Synthesizer:
     @property
     def device_name(self) -> str:
         """The device in a user's words."""
-        if self.device.type == "cuda":
-            return str(torch.cuda.get_device_name(self.device))
-        if self.device.type == "mps":
-            return "Apple GPU"
-        threads = torch.get_num_threads()
-        return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+        return device_name(self.device)
 
     @property
     def sources(self) -> tuple[Scan, ...]:

@@ -10,16 +10,16 @@ from typing import TypeVar
 import numpy as np
 
 from crl_core.errors import CRLError, InputError
-from crl_core.io.bids import SubjectFiles, find_subjects
 from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Subject
 from crl_core.sequence import PAPER_SEQUENCES
 from crl_core.training.anatomy import load_anatomy
 from crl_core.training.batch import Batch, Sampler, WholeSlice
 from crl_core.training.config import TrainingConfig
-from crl_core.training.data_config import DataConfig, person_of, prefix_of
+from crl_core.training.data_config import DataConfig
 from crl_core.training.digital import DigitalSampler
 from crl_core.training.files import SubjectSampler
+from crl_core.training.visits import visits
 from crl_core.trust import MAX_POINTS, TrainingCoverage
 
 T = TypeVar("T")
@@ -88,8 +88,8 @@ class _Visit:
 
 
 def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
-    visits, notes = _readable(data)
-    people = list(dict.fromkeys(v.person for v in visits))
+    readable, notes = _readable(data)
+    people = list(dict.fromkeys(v.person for v in readable))
     _check_names(data, people)
     test = set(data.test)
     others = [p for p in people if p not in test]
@@ -98,8 +98,8 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
         _, held = _split([others[int(i)] for i in order])
     else:
         held = list(data.validate)
-    train = [v.subject for v in visits if v.person in others and v.person not in held]
-    validate = [v.subject for v in visits if v.person in held]
+    train = [v.subject for v in readable if v.person in others and v.person not in held]
+    validate = [v.subject for v in readable if v.person in held]
     if not train:
         raise InputError(
             "nobody is left to train on",
@@ -125,44 +125,33 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
 
 def _readable(data: DataConfig) -> tuple[list[_Visit], list[str]]:
     """Read every visit that is not left out; what is damaged is noted and left out too."""
-    visits: list[_Visit] = []
+    readable: list[_Visit] = []
     notes: list[str] = []
-    for number, root in enumerate(data.datasets):
-        prefix = prefix_of(data.datasets, number)
-        for files in find_subjects(root):
-            wanted = _wanted(files, Path(root), data.leave_out)
-            if not wanted.images:
-                continue
-            try:
-                subject, _ = usable_subject(wanted)
-            except CRLError as refusal:
-                notes.append(f"{files.label} is left out: {_without_path(refusal)}")
-                continue
-            if len(subject.scans) >= 2:
-                visits.append(_Visit(prefix + person_of(files.label), subject))
-            else:
-                notes.append(f"{files.label} is left out: fewer than two scans can be used.")
-    if not visits:
+    for visit in visits(data):
+        label = visit.files.label
+        try:
+            subject, _ = usable_subject(visit.files)
+        except CRLError as refusal:
+            notes.append(f"{label} is left out: {_without_path(refusal)}")
+            continue
+        if len(subject.scans) >= 2:
+            readable.append(_Visit(visit.person, subject))
+        else:
+            notes.append(f"{label} is left out: fewer than two scans can be used.")
+    if not readable:
         raise InputError(
             notes[0].rstrip(".") if len(notes) == 1 else "no subject has two scans with known"
             " TR, TE and TI",
             path=data.datasets[0],
             remedy="Look at it with crl check",
         )
-    return visits, notes
+    return readable, notes
 
 
 def _without_path(refusal: CRLError) -> str:
     """Return what is wrong with a file by its name alone; folders may name a person."""
     where = f"{refusal.path.name}: " if refusal.path is not None else ""
     return f"{where}{refusal.problem.rstrip('.')}."
-
-
-def _wanted(files: SubjectFiles, root: Path, leave_out: Sequence[str]) -> SubjectFiles:
-    if files.label in leave_out or person_of(files.label) in leave_out:
-        return SubjectFiles(files.label, ())
-    kept = [p for p in files.images if p.relative_to(root).as_posix() not in leave_out]
-    return SubjectFiles(files.label, tuple(kept))
 
 
 def _check_names(data: DataConfig, people: Sequence[str]) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 
 from crl_core import __version__
+from crl_core.devices import hardware
 from crl_core.io.atomic import atomic_path
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
-from crl_core.training.finish import hardware
 from crl_core.training.folder import CONFIG, DATA, ENVIRONMENT, RunFolder
 
 
-def new_run(folder: RunFolder, config: TrainingConfig, data: DataConfig) -> None:
+def new_run(
+    folder: RunFolder, config: TrainingConfig, data: DataConfig, device: torch.device
+) -> None:
     """Make the folder of a new run; the settings come last and mark it as one.
 
     Raises
@@ -26,13 +28,13 @@ def new_run(folder: RunFolder, config: TrainingConfig, data: DataConfig) -> None
         When the folder holds anything: nothing is overwritten.
     """
     folder.check_free()
-    texts = {DATA: data.to_json(), ENVIRONMENT: json.dumps(environment(), indent=2)}
+    texts = {DATA: data.to_json(), ENVIRONMENT: json.dumps(environment(device), indent=2)}
     for name, text in {**texts, CONFIG: config.to_json()}.items():
         with atomic_path(folder / name, overwrite=True) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def environment() -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
     """Return versions, processors and threads."""
     import numpy
 
@@ -42,7 +44,7 @@ def environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.machine()}",
-        "hardware": hardware(),
+        "hardware": hardware(device),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 
 from crl_core.card import Card
 from crl_core.checkpoint import load_checkpoint, save_checkpoint
+from crl_core.devices import hardware
 from crl_core.errors import CRLError, InputError
 from crl_core.models import CRL, preset_config
 from crl_core.training import events
@@ -34,11 +33,14 @@ class CardMaker:
         What it learns from.
     start
         Card of the network the run went on from.
+    device
+        Where it computes.
     """
 
     config: TrainingConfig
     data: TrainingData
     start: Card | None = None
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  (frozen)
 
     def card(self, model: CRL, step: int, seconds: float, metrics: dict[str, Any]) -> Card:
         """Return the card of the network of a step.
@@ -52,7 +54,7 @@ class CardMaker:
             "people": dict(self.data.people),
             "steps": step,
             "hours": round(seconds / 3600, 2),
-            "hardware": hardware(),
+            "hardware": hardware(self.device),
             "settings": settings,
         }
         coverage = train.coverage()
@@ -141,10 +143,3 @@ def _best_from_state(folder: RunFolder) -> None:
         raise InputError("holds no network yet", path=folder.path, remedy="Go on with --resume")
     found = load_checkpoint(folder / STATE)
     save_checkpoint(folder / BEST, found.model, at_rest(found.card), overwrite=True)
-
-
-def hardware() -> str:
-    """Return what computes here, in words."""
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(0))
-    return f"{platform.machine()} CPU, {os.cpu_count()} cores, torch {torch.__version__}"

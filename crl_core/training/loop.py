@@ -21,6 +21,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from crl_core.checkpoint import Checkpoint, save_checkpoint
+from crl_core.devices import device_name
 from crl_core.errors import CRLError, InputError, OutputError
 from crl_core.training import events
 from crl_core.training.batches import batches
@@ -29,7 +30,7 @@ from crl_core.training.data import TrainingData
 from crl_core.training.data_config import DataConfig
 from crl_core.training.environment import new_run, same_threads
 from crl_core.training.events import HELD_BACK, Event
-from crl_core.training.finish import CardMaker, hardware, step_of_best, write_model
+from crl_core.training.finish import CardMaker, step_of_best, write_model
 from crl_core.training.folder import (
     BEST,
     CONFIG,
@@ -125,7 +126,7 @@ def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
     with folder.owned():
         folder.tidy()
         if not resume:
-            new_run(folder, job.config, job.source)
+            new_run(folder, job.config, job.source, run.fabric.device)
         same_threads(folder, job.device)
         recorder = Recorder(folder)
         yield from recorder.recorded(_Loop(job, run).events(resume), lambda: run.step)
@@ -148,7 +149,8 @@ class _Loop:
         self.config, self.folder = job.config, run.folder
         unseen = job.data.validate
         self.judge = Judge(unseen or job.data.train, unseen=unseen is not None)
-        self.cards = CardMaker(job.config, job.data, None if job.start is None else job.start.card)
+        start = None if job.start is None else job.start.card
+        self.cards = CardMaker(job.config, job.data, start, run.fabric.device)
         self.metrics: dict[str, Any] = {}
         self.meter = Meter(run.fabric.device.type)
         self.saved_at = time.monotonic()
@@ -210,7 +212,7 @@ class _Loop:
             n_parameters=run.model.n_parameters,
             total=run.total,
             seconds=run.seconds,
-            device=hardware() if run.fabric.device.type != "mps" else "Apple GPU",
+            device=device_name(run.fabric.device),
             precision=job.config.precision,
             validated_on=whom,
             held_back=names_of_held(job.data.train),

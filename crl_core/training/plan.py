@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from crl_core.card import Card
+from crl_core.devices import device_name
 from crl_core.errors import InputError
 from crl_core.models import build_model, preset_config
 from crl_core.training.config import (
@@ -23,7 +24,6 @@ from crl_core.training.config import (
 from crl_core.training.data import TrainingData, open_data
 from crl_core.training.data_config import DataConfig
 from crl_core.training.files import SubjectSampler
-from crl_core.training.finish import hardware
 from crl_core.training.folder import RunFolder
 from crl_core.training.loop import SHARE_FOR_JUDGING, SHARE_FOR_SAVING
 from crl_core.training.run import Run, make_fabric
@@ -265,7 +265,7 @@ def settled(
         pairs_per_second=pairs / pace,
         memory_mb=memory,
         disk_mb=_disk_mb(model.n_parameters, expected, config, data),
-        device=hardware() if device != "mps" else "Apple GPU",
+        device=device_name(torch.device(device)),
         precision=config.precision,
         network=config.preset,
         n_parameters=model.n_parameters,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from crl_core.doctor.coverage import settings_of
 from crl_core.doctor.findings import Finding, Report
 from crl_core.training.config import PlanName
-from crl_core.training.data_config import DataConfig, Triple, person_of
+from crl_core.training.data_config import DataConfig, Triple, person_of, prefix_of
 from crl_viewer.state.training_setup_rows import (
     Issue,
     VisitRow,
@@ -165,6 +165,15 @@ def _people(reports: Iterable[Report]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(person_of(label) for r in reports for label in r.labels))
 
 
+def _most_scans(report: Report) -> dict[str, int]:
+    """Return how many scans the best visit of each person has."""
+    found: dict[str, int] = {}
+    for label in report.labels:
+        many = sum(row.subject == label for row in report.subjects)
+        found[person_of(label)] = max(found.get(person_of(label), 0), many)
+    return found
+
+
 def default_uses(reports: Sequence[Report]) -> dict[str, Use]:
     """Share people out: a tenth validates, a fifth of ten or more tests, the rest trains.
 
@@ -173,9 +182,8 @@ def default_uses(reports: Sequence[Report]) -> dict[str, Use]:
     """
     scans: dict[str, int] = {}
     for report in reports:
-        for label in report.labels:
-            many = sum(row.subject == label for row in report.subjects)
-            scans[person_of(label)] = max(scans.get(person_of(label), 0), many)
+        for person, many in _most_scans(report).items():
+            scans[person] = max(scans.get(person, 0), many)
     uses: dict[str, Use] = dict.fromkeys(_people(reports), "train")
     for person, many in scans.items():
         if many < LEAST_SETTINGS:
@@ -217,8 +225,12 @@ def with_suggested_plan(setup: Setup) -> Setup:
     """
     if setup.planned or not setup.reports or not setup.start:
         return setup
-    few = 0 < counts(setup)["train"] <= FEW_PEOPLE
-    return replace(setup, plan="fine-tune" if few else "time")
+    return replace(setup, plan="fine-tune" if has_few_people(setup) else "time")
+
+
+def has_few_people(setup: Setup) -> bool:
+    """Return whether there are so few people to train on that fine-tuning serves them best."""
+    return 0 < counts(setup)["train"] <= FEW_PEOPLE
 
 
 def with_use(setup: Setup, person: str, use: Use) -> Setup:
@@ -373,17 +385,31 @@ def sequence_sentence(setup: Setup) -> str:
     return f"{len(there) - held} to train on, {held} held back to test unseen settings"
 
 
+def _named(setup: Setup, use: Use) -> tuple[str, ...]:
+    """Return the people of a use as a run names them; of several datasets each has its own.
+
+    The table gives all who bear one label one use; a dataset in which such a person has nothing
+    to learn from is passed over.
+    """
+    roots = [str(path) for path in setup.datasets]
+    return tuple(
+        prefix_of(roots, number) + person
+        for number, report in enumerate(setup.reports)
+        for person, many in _most_scans(report).items()
+        if setup.uses.get(person) == use and many >= LEAST_SETTINGS
+    )
+
+
 def data_config(setup: Setup) -> DataConfig:
     """Return what the run learns from."""
-    of_use = {use: [p for p, u in setup.uses.items() if u == use] for use in USES}
-    out = set(of_use["out"])
+    out = {person for person, use in setup.uses.items() if use == "out"}
     visits = [
         label for report in setup.reports for label in report.labels if person_of(label) in out
     ]
     return DataConfig(
         datasets=tuple(str(path) for path in setup.datasets),
-        validate=tuple(of_use["validate"]),
-        test=tuple(of_use["test"]),
+        validate=_named(setup, "validate"),
+        test=_named(setup, "test"),
         leave_out=tuple(dict.fromkeys([*visits, *sorted(setup.left_out)])),
         hold_back=tuple(s.triple for s in sequences(setup) if s.held),
         start=(setup.start or None) if setup.plan == "fine-tune" else None,

@@ -17,7 +17,7 @@ from crl_core.training.config import FINE_TUNE_MINUTES, QUICK_MINUTES, PlanName
 from crl_core.training.data_config import DataConfig
 from crl_viewer.formatting import DASH
 from crl_viewer.state.training_run import clock_time, memory_text
-from crl_viewer.state.training_setup import FEW_PEOPLE, Setup, counts, data_config
+from crl_viewer.state.training_setup import Setup, data_config, has_few_people
 from crl_viewer.state.training_setup_findings import blocked
 from crl_viewer.strings import number
 
@@ -184,8 +184,7 @@ def plan_words(
         if "/" not in setup.start and "\\" not in setup.start
         else ("a file of yours")
     )
-    advised = 0 < counts(setup)["train"] <= FEW_PEOPLE
-    few = ", best for so few people" if advised else ""
+    few = ", best for so few people" if has_few_people(setup) else ""
     return PlanWords(f"Fine-tune {name}", f"starts from {where}{few}", time)
 
 
@@ -251,9 +250,7 @@ def measured_words(estimate: Estimate | None, *, waiting: bool) -> str:
         return estimate.refusal
     rate = estimate.pairs_per_second
     many = number(rate) if rate >= 10 else f"{rate:.1f}"
-    device = estimate.device.split(", torch")[0]
-    device = "the processor" if device.lower() in ("", "cpu") else device
-    return f"Measured here: {many} pairs per second on {device}"
+    return f"Measured here: {many} pairs per second on {estimate.device or 'this machine'}"
 
 
 # minutes, folders and usual values --------------------------------------------------------------

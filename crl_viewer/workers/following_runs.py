@@ -159,7 +159,7 @@ class RunReader:
             pairs_per_second=last.pairs_per_second if last is not None else 0.0,
             busy_percent=last.busy_percent if last is not None else 0.0,
             memory_mb=last.memory_mb if last is not None else 0.0,
-            device=started.device.split(", torch")[0] if started is not None else "",
+            device=started.device if started is not None else "",
             precision=started.precision if started is not None else "",
             data=started.data if started is not None else "",
             validated_on=started.validated_on if started is not None else "",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from crl_core.checkpoint import read_card
 from crl_core.errors import CRLError, InputError
-from crl_core.io.bids import find_subjects
 from crl_core.training import events
-from crl_core.training.data_config import DataConfig, person_of, prefix_of
+from crl_core.training.data_config import DataConfig
 from crl_core.training.folder import DATA, EVENTS, MODEL, PREVIEWS, RunFolder, is_run
+from crl_core.training.visits import visits
 from crl_viewer.state.training_run import KnownRun
 from crl_viewer.workers.following_runs import arrays_of
 
@@ -105,22 +105,13 @@ def scans_to_try(run: Path) -> tuple[Path, ...]:
     """
     try:
         data = DataConfig.load(run / DATA)
-        visits = [
-            (prefix_of(data.datasets, number) + person_of(visit.label), visit, Path(root))
-            for number, root in enumerate(() if data.digital else data.datasets)
-            for visit in find_subjects(root)
-        ]
+        found = [] if data.digital else [v for v in visits(data) if v.person not in data.test]
         shown = _validated_visits(run)
     except (CRLError, OSError):
         return ()  # the data lie elsewhere now; the user can open scans by hand
-    visits = [one for one in visits if one[0] not in data.test]
-    visits.sort(key=lambda one: one[0] not in (data.validate or ()) and one[1].label not in shown)
-    for _, visit, root in visits:
-        named = {visit.label, person_of(visit.label)}
-        kept = [p for p in visit.images if p.relative_to(root).as_posix() not in data.leave_out]
-        if kept and not named & set(data.leave_out):
-            return tuple(kept)
-    return ()
+    unseen = data.validate or ()
+    found.sort(key=lambda one: one.person not in unseen and one.files.label not in shown)
+    return found[0].files.images if found else ()
 
 
 def _validated_visits(run: Path) -> set[str]:

@@ -32,16 +32,13 @@ import torch
 from safetensors.torch import load_file
 
 from crl_core.cli import main as main_of_cli
-from crl_core.io import save
 from crl_core.io.atomic import TEMPORARY
-from crl_core.io.bids import image_path, write_dataset_description
-from crl_core.sequence import PAPER_SEQUENCES
 from crl_core.training.config import TrainingConfig
 from crl_core.training.events import Event, Saved, Started, Stepped, from_line
 from crl_core.training.folder import EVENTS, MODEL, PREVIEWS, STATE, RunFolder
 from crl_core.training.log import EVERY_S
 from crl_core.training.loop import SHARE_FOR_SAVING
-from tests.conftest import tiny_scan
+from tests.conftest import make_dataset
 
 MOMENTS = ("starting", "stepping", "saving", "judging")
 
@@ -60,16 +57,6 @@ CONFIG_OF_KILLED = TrainingConfig(
 
 
 # a run in a process of its own ------------------------------------------------------------------
-
-
-def make_dataset(root: Path) -> Path:
-    """Write three tiny heads of three scans each."""
-    write_dataset_description(root, "Tiny heads for runs that are killed")
-    for number in (1, 2, 3):
-        for key, suffix in ((1, "T1w"), (5, "PDw"), (7, "T2w")):
-            path = image_path(root, f"{number:02d}", f"paper{key}", suffix)
-            save(tiny_scan(PAPER_SEQUENCES[key], seed=10 * number + key), path)
-    return root
 
 
 def _hear_ctrl_c() -> None:

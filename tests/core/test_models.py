@@ -197,6 +197,20 @@ def test_codes_of_crl_small_never_come_near_zero(
     assert 0.049 < float(code.min()) <= float(code.max()) < 20.1
 
 
+def test_codes_of_crl_code_do_not_depend_on_what_else_is_in_the_batch() -> None:
+    """Features are divided by them, and some come close to zero."""
+    torch.manual_seed(0)
+    model = build_model("crl-code", features=256, blocks=1).requires_grad_(False)
+    assert isinstance(model, RatioCRL)
+    triples = torch.tensor([p.triple for p in PAPER_SEQUENCES.values()])
+    together = model.code(triples)
+    assert together.dtype == torch.float32
+    for row, triple in zip(together, triples, strict=True):
+        assert torch.equal(model.code(triple[None])[0], row)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model.code(triples), together)
+
+
 # crl-paper --------------------------------------------------------------------------------------
 
 

@@ -21,10 +21,10 @@ from crl_core.checkpoint import default_checkpoint, load_checkpoint
 from crl_core.errors import InputError, OutputError
 from crl_core.models import build_model
 from crl_core.physics.tissues import labels_to_tissues, tissue_names
-from crl_core.scan import Scan
+from crl_core.scan import Scan, Subject
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.training.anatomy import cut_slab
-from crl_core.training.batch import Batch
+from crl_core.training.batch import Batch, random_window
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData, open_data
 from crl_core.training.data_config import DataConfig
@@ -39,7 +39,7 @@ from crl_core.training.events import (
     Stepped,
     Validated,
 )
-from crl_core.training.files import SubjectSampler
+from crl_core.training.files import ANYWHERE, SubjectSampler
 from crl_core.training.folder import STATE, RunFolder
 from crl_core.training.loop import Job, train
 from crl_core.training.losses import gradient_l1, structure, weighted_l1, windowed_structure
@@ -271,6 +271,32 @@ def test_every_number_of_sources_gets_its_share() -> None:
     np.testing.assert_allclose(counts / 2000, [0.5, 0.3, 0.2], atol=0.04)
 
 
+def test_some_windows_lie_anywhere_and_the_others_around_the_head() -> None:
+    mask = np.zeros((200, 200), np.float32)
+    mask[20:60, 30:70] = 1
+    far = {}
+    for anywhere in (0.0, ANYWHERE):
+        rng = np.random.default_rng(1)
+        windows = [random_window(rng, mask, 32, anywhere) for _ in range(2000)]
+        assert all(mask[w].shape == (32, 32) for w in windows)
+        far[anywhere] = np.mean([mask[w].sum() == 0 for w in windows])
+    assert far[0.0] == 0
+    # Most of the places in this image hold no head.
+    assert 0.6 * ANYWHERE < far[ANYWHERE] < ANYWHERE
+
+
+def test_a_network_in_training_sees_what_lies_far_from_the_head(dataset: Path) -> None:
+    scan = io.load(next(dataset.rglob("sub-01*T2w.nii.gz")))
+    wide = [
+        replace(s, data=np.pad(s.data, [(100, 0), (0, 0), (0, 0)]), stated_mask=None)
+        for s in (scan, replace(scan, name="other", data=scan.data * 2))
+    ]
+    sampler = SubjectSampler([Subject("sub-01", wide)], replace(SMALL, crop=16, contrasts=2))
+    masks = np.concatenate([sampler.batch(step, 0.0).mask for step in range(100)])
+    empty = np.mean(masks.sum(axis=(1, 2)) == 0)
+    assert 0.03 < empty < 0.2
+
+
 # the loop ---------------------------------------------------------------------------------------
 
 
@@ -284,6 +310,7 @@ def test_a_run_ends_in_a_checkpoint_with_its_card(config: TrainingConfig, tmp_pa
     assert isinstance(last, Finished)
     checkpoint = load_checkpoint(last.path)
     assert checkpoint.card.training["steps"] == last.best
+    assert checkpoint.card.name == f"{config.preset}, trained on digital subjects"
     assert last.best in (4, 6)
     assert "digital subjects" in checkpoint.card.training["data"]
     assert checkpoint.card.coverage.box is not None

@@ -129,7 +129,7 @@ def test_the_steps_of_a_run_by_the_clock_are_told_from_those_done(tmp_path) -> N
 def test_the_title_says_what_is_done_to_which_network(tmp_path, show, start, title) -> None:
     folder = write_run(tmp_path / "run", last=400, total=4000, previews=False)
     (folder / DATA).write_text(DataConfig(("d",), start=start).to_json())
-    folder.log(events.Started(400, "data", 10, 4000, device="a CPU, torch 2.13.0+cpu"))
+    folder.log(events.Started(400, "data", 10, 4000, device="a CPU"))
     reader = RunReader(folder.path)
     dialog, _ = show()
     with at_work(folder):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -7,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from crl_core.doctor import check_dataset
 from crl_core.doctor.findings import Finding
 from crl_core.errors import InputError, ParameterError
 from crl_core.sequence import SequenceParameters
 from crl_core.training.config import TrainingConfig
+from crl_core.training.data import open_data
 from crl_viewer.state.training_setup import (
     AT_LEAST_TWO,
     ONE_PERSON,
@@ -374,7 +377,7 @@ def test_a_setting_that_nobody_has_any_more_is_not_held_back() -> None:
 
 # plans ------------------------------------------------------------------------------------------
 
-COST = Estimate({"batch": 6}, 900, 7080, 312.4, 6120, 480, "NVIDIA H200, torch 2.13", "crl-plus")
+COST = Estimate({"batch": 6}, 900, 7080, 312.4, 6120, 480, "NVIDIA H200", "crl-plus")
 
 
 @pytest.mark.parametrize(
@@ -413,15 +416,31 @@ def test_without_data_nothing_is_measured() -> None:
     assert worth_measuring(setup_of(made.people(2)))[0] == "time"
 
 
+def test_people_of_several_datasets_are_named_as_the_run_finds_them(dataset, tmp_path) -> None:
+    """Both have a sub-01; the engine must find everybody who was given a use."""
+    second = tmp_path / "second"
+    shutil.copytree(dataset, second)
+    for lost in [p for p in second.glob("sub-03/anat/*") if "T1w" not in p.name]:
+        lost.unlink()  # one scan is left: nothing to learn from there
+    setup = with_reports(Setup(folder=RUN), [check_dataset(dataset), check_dataset(second)])
+    setup = with_use(with_use(setup, "sub-02", "validate"), "sub-03", "test")
+    setup = with_use(setup, "sub-01", "train")
+    data = data_config(setup)
+    assert data.validate == ("1/sub-02", "2/sub-02")
+    assert data.test == ("1/sub-03",)
+    opened = open_data(data, TrainingConfig(crop=16))
+    assert opened.people == {"train": 2, "validate": 2, "test": 1}
+
+
 def test_what_it_costs() -> None:
     values, names = cost_words(COST, 1_700_000_000, waiting=False)
     assert values[:3] == ["1 h 58", "6.1 GB", "480 MB"]
     assert names == ["time", "GPU memory", "disk", "ends"]
     assert cost_words(None, 0, waiting=True)[0] == ["…"] * 4
-    on_cpu = replace(COST, device="x86_64 CPU, 2 cores, torch 2.13+cpu")
+    on_cpu = replace(COST, device="CPU, 2 threads")
     assert cost_words(on_cpu, 0, waiting=False)[1][1] == "memory"
     assert measured_words(on_cpu, waiting=False) == (
-        "Measured here: 312 pairs per second on x86_64 CPU, 2 cores"
+        "Measured here: 312 pairs per second on CPU, 2 threads"
     )
     refused = Estimate({}, refusal="scan.nii.gz is damaged.")
     assert measured_words(refused, waiting=False) == "scan.nii.gz is damaged."

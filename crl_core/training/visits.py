@@ -1,0 +1,51 @@
+"""Who takes part in a run, from the names of files alone. No torch, no voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crl_core.io.bids import SubjectFiles, find_subjects
+from crl_core.training.data_config import DataConfig, person_of, prefix_of
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit that takes part.
+
+    Parameters
+    ----------
+    person
+        As the run's data settings name them: with the number of the dataset where there are
+        several.
+    files
+        Its images, those left out not among them.
+    """
+
+    person: str
+    files: SubjectFiles
+
+
+def visits(data: DataConfig) -> list[Visit]:
+    """Return every visit of the datasets that is not left out, in their order.
+
+    Raises
+    ------
+    InputError
+        When a dataset is missing or holds no subjects.
+    """
+    found = []
+    for number, root in enumerate(data.datasets):
+        for files in find_subjects(root):
+            kept = _kept(files, Path(root), data)
+            if kept.images:
+                person = prefix_of(data.datasets, number) + person_of(files.label)
+                found.append(Visit(person, kept))
+    return found
+
+
+def _kept(files: SubjectFiles, root: Path, data: DataConfig) -> SubjectFiles:
+    if files.label in data.leave_out or person_of(files.label) in data.leave_out:
+        return SubjectFiles(files.label, ())
+    kept = [p for p in files.images if p.relative_to(root).as_posix() not in data.leave_out]
+    return SubjectFiles(files.label, tuple(kept))
