@@ -32,6 +32,7 @@ from crl_core.training.loop import Job, train
 from crl_core.training.plan import (
     ENOUGH_STEPS,
     PAPER_EPOCHS,
+    choose_precision,
     epoch_steps,
     open_and_settle,
     paper_settings,
@@ -392,3 +393,36 @@ def test_a_fine_tuned_network_claims_what_it_knew_only_where_it_rehearsed_it(
     assert {tuple(np.float32(p.triple)) for p in found.coverage.points} >= own
     assert (found.coverage.box is not None) == (rehearse > 0)
     assert str(dataset) not in found.to_json()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({"fp32": [0.2, 0.2, 0.2], "bf16": [0.1, 0.1, 0.1]}, "bf16"),
+        ({"fp32": [0.1, 0.1, 0.1], "bf16": [0.2, 0.2, 0.2]}, "fp32"),
+        # Something else was at work during the first step in half precision.
+        ({"fp32": [0.2, 0.2, 0.2], "bf16": [0.9, 0.1, 0.1]}, "bf16"),
+        # A device that cannot do it at all.
+        ({"fp32": [0.2, 0.2, 0.2], "bf16": []}, "fp32"),
+    ],
+)
+def test_the_faster_precision_is_taken_whatever_disturbs_a_step(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, list[float]], chosen: str
+) -> None:
+    steps: list[TrainingConfig] = []
+
+    class Probe:
+        def __init__(self, config: TrainingConfig, device: str, folder: Path) -> None:
+            steps.append(config)
+            self.left = list(seconds[config.precision])
+            if not self.left:
+                raise NotImplementedError("no half precision here")
+
+        def seconds_per_step(self, steps: int, warm: int = 1) -> float:
+            return self.left.pop(0)
+
+    monkeypatch.setattr("crl_core.training.plan._Probe", Probe)
+    config = replace(PLUS, precision="auto", batch=4, crop=48, contrasts=3)
+    assert choose_precision(config, "cpu").precision == chosen
+    # Whole steps, not a small part of one.
+    assert {(s.batch, s.crop, s.contrasts) for s in steps} == {(4, 48, 3)}
