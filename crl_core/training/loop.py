@@ -42,7 +42,7 @@ from crl_core.training.folder import (
 )
 from crl_core.training.log import Recorder
 from crl_core.training.meter import Meter
-from crl_core.training.run import Run, make_fabric
+from crl_core.training.run import Run, make_fabric, together
 from crl_core.training.validation import Judge, names_of_held, seen_score
 
 SHARE_FOR_SAVING = 0.03
@@ -117,6 +117,14 @@ def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
         job = replace(job, config=TrainingConfig.load(folder / CONFIG))
     fabric = make_fabric(job.device, job.config.precision, job.config.preset)
     fabric.launch()
+    with together(fabric):
+        yield from _trained(job, folder, fabric, resume)
+
+
+def _trained(
+    job: Job, folder: RunFolder, fabric: Fabric, resume: bool
+) -> Generator[Event, None, None]:
+    """Train in this process, which may be one of several."""
     if not fabric.is_global_zero:
         yield from _Loop(job, _begun(job, folder, fabric)).events(resume)
         return

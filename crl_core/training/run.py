@@ -77,6 +77,22 @@ def make_fabric(
 
 
 @contextmanager
+def together(fabric: Fabric) -> Iterator[None]:
+    """Let several processes leave together, their connections closed while all are still there.
+
+    One that ends while another still writes the finished network leaves that to what the
+    interpreter does last, with threads of the connection still running.
+    """
+    try:
+        yield
+        if fabric.world_size > 1:
+            fabric.barrier()
+    finally:
+        if fabric.world_size > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Hold back Ctrl+C and a polite kill for a moment.
 
