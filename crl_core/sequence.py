@@ -80,6 +80,15 @@ class SequenceParameters:
         return (self.tr, self.te, self.ti)
 
     @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """(TR, TE, TI) in ms and 1 where fat was suppressed: what a network is told."""
+        return (self.tr, self.te, self.ti, float(self.fat_suppression is True))
+
+    def plain(self) -> SequenceParameters:
+        """Return TR, TE, TI and whether fat is suppressed, without echo train and field."""
+        return SequenceParameters(*self.triple, fat_suppression=self.fat_suppression or None)
+
+    @property
     def last_echo_time(self) -> float:
         """Time from excitation to the last echo of the train, ms.
 
@@ -121,11 +130,17 @@ class SequenceParameters:
 
     def __str__(self) -> str:
         ti = f"TI {self.ti:g}" if self.inverted else "TI off"
-        return f"TR {self.tr:g} TE {self.te:g} {ti} ms"
+        fat = ", fat suppressed" if self.fat_suppression else ""
+        return f"TR {self.tr:g} TE {self.te:g} {ti} ms{fat}"
+
+
+_FAT_SUPPRESSED = "fs"
 
 
 def parse_parameters(text: str) -> SequenceParameters:
     """Read ``TR,TE,TI`` (or ``TR,TE``) in milliseconds, as given on the command line.
+
+    A last ``fs`` says that fat is suppressed, as in ``9000,120,2500,fs``.
 
     Raises
     ------
@@ -133,6 +148,8 @@ def parse_parameters(text: str) -> SequenceParameters:
         When the text does not hold two or three numbers.
     """
     parts = [p.strip() for p in text.split(",")]
+    suppressed = parts[-1].lower() == _FAT_SUPPRESSED or None
+    parts = parts[: -1 if suppressed else None]
     try:
         values = [float(p) for p in parts]
     except ValueError:
@@ -142,7 +159,7 @@ def parse_parameters(text: str) -> SequenceParameters:
             f"'{text}' is not TR,TE,TI", remedy="Give two or three numbers in ms, as in 8000,100,0"
         )
     tr, te, ti = (*values, 0.0)[:3]
-    return SequenceParameters(tr, te, ti)
+    return SequenceParameters(tr, te, ti, fat_suppression=suppressed)
 
 
 PAPER_SEQUENCES: Mapping[int, SequenceParameters] = MappingProxyType(

@@ -31,15 +31,22 @@ def synth(
     ti: Annotated[float | None, typer.Option(help="Inversion time, ms; 0 is none.")] = None,
     at: Annotated[
         list[str] | None,
-        typer.Option(metavar="TR,TE,TI", help="One contrast, ms; may be given several times."),
+        typer.Option(
+            metavar="TR,TE,TI[,fs]",
+            help="One contrast, ms, with fs for suppressed fat; may be given several times.",
+        ),
     ] = None,
+    fat_suppression: Annotated[
+        bool, typer.Option("--fat-suppression", help="Suppress fat in what is synthesised.")
+    ] = False,
     checkpoint: Annotated[
         str | None, typer.Option(help="A checkpoint file, or the name of a bundled one.")
     ] = None,
     source_params: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TR,TE,TI", help="Once per SOURCE, in order, for files that carry none, ms."
+            metavar="TR,TE,TI[,fs]",
+            help="Once per SOURCE, in order, for files that carry none, ms.",
         ),
     ] = None,
     series: Annotated[
@@ -67,6 +74,8 @@ def synth(
     Writes float32 NIfTI with the grid of the first source, never clipped, and a sidecar.
     """
     targets = _targets(tr, te, ti, at)
+    if fat_suppression:
+        targets = [replace(target, fat_suppression=True) for target in targets]
     for target in targets:
         target.check_order()
     given = [parse_option("--source-params", text) for text in source_params or ()]
@@ -286,4 +295,5 @@ def _outputs(
 
 def _name(target: SequenceParameters) -> str:
     tr, te, ti = target.triple
-    return f"synthetic_tr{tr:g}_te{te:g}_ti{ti:g}"
+    fat = "_fs" if target.fat_suppression else ""
+    return f"synthetic_tr{tr:g}_te{te:g}_ti{ti:g}{fat}"

@@ -13,17 +13,39 @@ from typing import Any
 
 from crl_core.errors import CheckpointError
 from crl_core.models.base import CRL, Features
+from crl_core.models.baselines import PGAN, PTNet, ResViT
+from crl_core.models.mixture import MixtureCRL
 from crl_core.models.paper import PaperCRL
 from crl_core.models.plus import PlusCRL
 from crl_core.models.ratio import RatioCRL
 from crl_core.resources import resource
 
-__all__ = ["CRL", "PRESET_NAMES", "Features", "build_model", "intensity_rule", "preset_config"]
+__all__ = [
+    "BASELINE_NAMES",
+    "CRL",
+    "PRESET_NAMES",
+    "Features",
+    "build_model",
+    "intensity_rule",
+    "preset_config",
+]
 
 PRESET_NAMES = ("crl-code", "crl-paper", "crl-small", "crl-plus")
 
+BASELINE_NAMES = ("pgan", "ptnet", "resvit")
+"""Networks of others that ours are compared with, see `crl_core.models.baselines`."""
+
 # The only classes a checkpoint can ask for; names from a file are looked up here, never imported.
-_KINDS: dict[str, type[CRL]] = {"ratio": RatioCRL, "paper": PaperCRL, "plus": PlusCRL}
+_KINDS: dict[str, type[CRL]] = {
+    "ratio": RatioCRL,
+    "paper": PaperCRL,
+    "plus": PlusCRL,
+    "mixture": MixtureCRL,
+    "pgan": PGAN,
+    "ptnet": PTNet,
+    "resvit": ResViT,
+}
+_MINMAX = ("paper", "pgan", "ptnet", "resvit")
 
 
 def preset_config(preset: str) -> dict[str, Any]:
@@ -34,9 +56,10 @@ def preset_config(preset: str) -> dict[str, Any]:
     CheckpointError
         When there is no such preset.
     """
-    if preset not in PRESET_NAMES:
+    known = (*PRESET_NAMES, *BASELINE_NAMES)
+    if preset not in known:
         raise CheckpointError(
-            f"there is no preset '{preset}'", remedy=f"Choose one of {', '.join(PRESET_NAMES)}"
+            f"there is no preset '{preset}'", remedy=f"Choose one of {', '.join(known)}"
         )
     text = resource("presets", f"{preset}.json").read_text(encoding="utf-8")
     config: dict[str, Any] = json.loads(text)
@@ -45,7 +68,7 @@ def preset_config(preset: str) -> dict[str, Any]:
 
 def intensity_rule(config: dict[str, Any]) -> str:
     """Return how a network of this architecture wants its images scaled, without building it."""
-    published = config.get("kind") == "paper" or config.get("convention") == "authors"
+    published = config.get("kind") in _MINMAX or config.get("convention") == "authors"
     return "minmax" if published else "robust"
 
 
@@ -55,7 +78,7 @@ def build_model(preset: str, **changes: Any) -> CRL:
     Parameters
     ----------
     preset
-        One of `PRESET_NAMES`.
+        One of `PRESET_NAMES` or `BASELINE_NAMES`.
     **changes
         Entries of the preset's architecture to replace, such as ``features=16``.
 

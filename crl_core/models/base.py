@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 Features: TypeAlias = dict[str, Tensor]
@@ -25,11 +28,18 @@ class CRL(nn.Module, ABC):
     carries_residual
         Whether the synthesiser may add what the network misses at the source's own parameters,
         so that the source is returned exactly there.
+    knows_up
+        Whether slices should be turned as anatomies in RAS order lie before they are encoded.
+    knows_fat
+        Whether the fourth parameter, suppressed fat, means anything to it.
     """
 
     max_sources: int = 1
     intensity_rule: str = "robust"
     carries_residual: bool = True
+    knows_up: bool = False
+    knows_fat: bool = False
+    _overview: Tensor | None = None
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -46,14 +56,32 @@ class CRL(nn.Module, ABC):
         images
             (B, S, H, W) in model units.
         parameters
-            (B, S, 3): TR, TE, TI in ms.
+            (B, S, 3 or 4): TR, TE, TI in ms, and 1 where fat was suppressed (0 without it).
         present
             (B, S) boolean: which of the sources are there; all by default.
         """
 
     @abstractmethod
     def render(self, features: Features, parameters: Tensor) -> Tensor:
-        """Return the image (B, 1, H, W), model units, for target parameters (B, 3) in ms."""
+        """Return the image (B, 1, H, W), model units, for target parameters, as in `encode`."""
+
+    def overview(
+        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
+    ) -> Tensor | None:
+        """Return what `encode` takes from the image as a whole, None where it takes nothing.
+
+        An average over the image: those of its parts, weighted with their areas, average to it.
+        """
+        return None
+
+    @contextmanager
+    def knowing(self, overview: Tensor | None) -> Iterator[None]:
+        """Inside, `encode` gets a part of an image of which the `overview` is known."""
+        self._overview = overview
+        try:
+            yield
+        finally:
+            self._overview = None
 
     def common(self, features: Features) -> Tensor | None:
         """Return the features that should not depend on the source's contrast, if there are any.
@@ -65,6 +93,18 @@ class CRL(nn.Module, ABC):
     def forward(self, images: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Encode and render in one step; shapes as in `encode` and `render`."""
         return self.render(self.encode(images, source), target)
+
+    def render_many(self, features: Features, parameters: Tensor) -> Tensor:
+        """Return (B, P, H, W) for P targets of each image, parameters (B, P, 3 or 4)."""
+        images = [self.render(features, one) for one in parameters.unbind(dim=1)]
+        return torch.cat(images, dim=1)
+
+    def spread_many(self, features: Features, parameters: Tensor) -> Tensor | None:
+        """Return the expected absolute error of each rendering, (B, P, H, W), units of the source.
+
+        None for networks that do not tell.
+        """
+        return None
 
     @property
     def n_parameters(self) -> int:

@@ -20,7 +20,7 @@ N_TISSUE_BASIS = 4 + 2 * len(_REFERENCE)
 
 def authors_code(parameters: Tensor) -> Tensor:
     """Return [TR/100, TE, TI/100], the convention of the authors' code; (..., 3) ms in."""
-    return parameters * parameters.new_tensor([0.01, 1.0, 0.01])
+    return parameters[..., :3] * parameters.new_tensor([0.01, 1.0, 0.01])
 
 
 def log_code(parameters: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def log_code(parameters: Tensor) -> Tensor:
 
     The scale of TI is linear near zero, where a logarithm would run away.
     """
-    tr, te, ti = parameters.unbind(-1)
+    tr, te, ti = parameters[..., :3].unbind(-1)
     return torch.stack(
         [
             (torch.log(tr) - 8.3) / 0.8,
@@ -47,7 +47,7 @@ def reference_signals(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     tissue = parameters.new_tensor(_REFERENCE)
     pd = parameters.new_tensor(_REFERENCE_PD)
-    tr, te, ti = (v.unsqueeze(-1) for v in parameters.unbind(-1))
+    tr, te, ti = (v.unsqueeze(-1) for v in parameters[..., :3].unbind(-1))
     t1, t2 = tissue[:, 0], tissue[:, 1]
     mz = signed_mz(tr, te, ti, t1)
     decay = torch.exp(-te / t2)
@@ -97,9 +97,15 @@ def similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         Cosine between the two vectors of magnitudes, and the least-squares factor from `b`
         to `a`; both (...,).
     """
-    sa = reference_signals(a)[2][..., 1:7].abs()
-    sb = reference_signals(b)[2][..., 1:7].abs()
-    dot = (sa * sb).sum(-1)
-    bb = (sb * sb).sum(-1).clamp_min(1e-8)
-    cosine = dot / (bb * (sa * sa).sum(-1).clamp_min(1e-8)).sqrt()
-    return cosine, dot / bb
+    return alike(brain_signals(a), brain_signals(b))
+
+
+def brain_signals(parameters: Tensor) -> Tensor:
+    """Return the magnitudes that six reference tissues of the brain would show, (..., 6)."""
+    return reference_signals(parameters)[2][..., 1:7].abs()
+
+
+def alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cosine between signals of tissues (..., n), and the factor from `b` to `a`."""
+    dot, power = (a * b).sum(-1), (b * b).sum(-1).clamp_min(1e-8)
+    return dot / (power * (a * a).sum(-1).clamp_min(1e-8)).sqrt(), dot / power

@@ -165,7 +165,7 @@ def physics_signal(maps: Tensor, parameters: Tensor) -> Tensor:
     are added with their signs, so a voxel holding both can cancel as it does on a scanner.
     """
     pd, t1, t2, fluid = maps.split(1, dim=1)
-    tr, te, ti = (v[:, None, None, None] for v in parameters.unbind(-1))
+    tr, te, ti = (v[:, None, None, None] for v in parameters[..., :3].unbind(-1))
     tissue = signed_mz(tr, te, ti, t1) * torch.exp(-te / t2)
     t1_fluid = torch.full_like(te, _FLUID_T1)
     free = signed_mz(tr, te, ti, t1_fluid) * torch.exp(-te / _FLUID_T2)

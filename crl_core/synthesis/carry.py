@@ -1,47 +1,105 @@
 """Carrying over what the network misses at the source's own parameters.
 
-The rendering at the source's parameters can be compared with the source itself. The difference
-is added, scaled by how alike the target's contrast is, so that sliders at the source's values
-give back the source exactly and the sliders leave it continuously:
+The rendering at a source's parameters can be compared with the source itself. Shading, proton
+density and texture enter every contrast as factors, so the ratio of the two is carried, and what
+no reasonable ratio explains is added:
 
-    y(p) = network(p) + w g (x - network(p_x)),   w = clip((cos - 0.9) / 0.1, 0, 1)^2
+    y(p) = network(p) q^w + w g r,   q = clip(x / network(p_x), 0, 2),   r = x - q network(p_x)
 
-where cos and the gain g compare what six reference tissues would show at p and p_x. With several
-sources the residuals are mixed by how near each one's contrast is, so that moving from one to the
-other does not jump.
+with w = clip((cos - 0.9) / 0.1, 0, 1)^2, where cos and the gain g compare what six reference
+tissues would show at p and p_x. At the source's own parameters w = g = 1 and y is the source.
+With several sources their ratios are mixed geometrically, each in proportion to the inverse
+distance of its contrast, and w looks at the tissues' signals mixed likewise: between two echo times
+that is the exponential decay through both.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from crl_core.models.codes import similarity
+from crl_core.models.codes import alike, brain_signals
 
-_NEAR = 1e-4
+MOST_RATIO = 2.0
+"""A voxel brighter than this times its rendering is not explained by shading or density."""
+
+_NEAR = 1e-6
 """Softens the mixing at a source's own parameters, in units of 1 - cos."""
 
+_FAR = 0.6
+"""A contrast less alike than this cosine has no share."""
 
-def carry_factors(target: Tensor, sources: Tensor) -> Tensor:
-    """Return the factor on each source's residual.
+_DARK = 0.004
+"""A rendering below this is no basis for a ratio, model units."""
+
+
+@dataclass(frozen=True)
+class Missed:
+    """What the network misses at the sources' own parameters.
+
+    Parameters
+    ----------
+    log_ratio
+        (S, H, W), logarithm of the ratio carried.
+    rest
+        (S, H, W), what is left when the ratio is applied; units of the first source.
+    """
+
+    log_ratio: Tensor
+    rest: Tensor
+
+    @classmethod
+    def of(cls, acquired: Tensor, rendered: Tensor) -> Missed:
+        """Compare sources with their renderings, both (S, H, W) in units of the first source."""
+        ratio = acquired.clamp_min(0.0) / rendered.clamp_min(_DARK)
+        log_ratio = ratio.clamp(1.0 / 64.0, MOST_RATIO).log()
+        return cls(log_ratio, acquired - rendered * log_ratio.exp())
+
+    def at(self, where: tuple[object, ...]) -> Missed:
+        """Return some of the voxels."""
+        return Missed(self.log_ratio[where], self.rest[where])  # type: ignore[index]
+
+    def added_to(self, image: Tensor, weights: Tensor, gains: Tensor) -> Tensor:
+        """Return a rendering (H, W) with what is carried, for weights and gains (S,)."""
+        if not bool((weights > 0).any()):
+            return image
+        carried = torch.einsum("s,shw->hw", weights, self.log_ratio)
+        added = torch.einsum("s,shw->hw", weights * gains, self.rest)
+        return image * carried.exp() + added
+
+    def nbytes(self) -> int:
+        """Memory taken."""
+        return sum(t.element_size() * t.numel() for t in (self.log_ratio, self.rest))
+
+
+def carry_weights(target: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how much of each source is carried, and at what gain.
 
     Parameters
     ----------
     target
-        (3,) ms.
+        (3 or 4,) ms, as `crl_core.sequence.SequenceParameters.numbers`.
     sources
-        (S, 3) ms.
+        (S, 3 or 4) ms.
 
     Returns
     -------
-    factors
-        (S,): w g of each source times its share, shares being in proportion to w / (1 - cos) and
-        summing to 1. At a source's own parameters its factor is exactly 1 and the others' 0.
+    weights, gains
+        (S,) each: w times the source's share, shares summing to 1; and g. At a source's own
+        parameters its weight and gain are exactly 1 and the others' weights 0.
     """
     same = (sources - target).abs().amax(dim=-1) == 0
     if bool(same.any()):
-        return torch.nn.functional.one_hot(same.nonzero()[0, 0], len(sources)).to(sources.dtype)
-    cosine, gain = similarity(target.expand_as(sources), sources)
-    weight = torch.clamp((cosine - 0.9) / 0.1, 0.0, 1.0) ** 2
-    share = weight / (1.0 - cosine + _NEAR)
-    return weight * gain * share / share.sum().clamp_min(1e-12)
+        weights = torch.nn.functional.one_hot(same.nonzero()[0, 0], len(sources))
+        return weights.to(sources.dtype), torch.ones_like(sources[:, 0])
+    wanted, given = brain_signals(target), brain_signals(sources)
+    cosine, gain = alike(wanted, given)
+    near = torch.clamp((cosine - _FAR) / (1.0 - _FAR), 0.0, 1.0)
+    share = near / (1.0 - cosine + _NEAR).sqrt()
+    share = share / share.sum().clamp_min(1e-12)
+    mixed = torch.einsum("s,st->t", share, given.clamp_min(1e-3).log()).exp()
+    weight = torch.clamp((alike(wanted, mixed)[0] - 0.9) / 0.1, 0.0, 1.0) ** 2
+    return weight * share, gain
+

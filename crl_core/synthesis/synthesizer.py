@@ -17,8 +17,10 @@ from crl_core.errors import Cancelled, CRLError, GridError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
-from crl_core.synthesis.carry import carry_factors
+from crl_core.synthesis.agreement import Agreement, fit_of
+from crl_core.synthesis.carry import Missed, carry_weights
 from crl_core.synthesis.tiling import encode_in_tiles, out_of_memory
+from crl_core.synthesis.turning import Turn
 
 Notice = Callable[[str], None]
 
@@ -32,12 +34,11 @@ _SAME_VOXEL = 1.25
 @dataclass(frozen=True)
 class _EncodedSlice:
     features: Features
-    # (S, H, W): each source minus the network at its parameters, in the first source's units.
-    residuals: Tensor
+    missed: Missed
 
     def nbytes(self) -> int:
-        tensors = [*self.features.values(), self.residuals]
-        return sum(t.element_size() * t.numel() for t in tensors)
+        features = sum(t.element_size() * t.numel() for t in self.features.values())
+        return features + self.missed.nbytes()
 
 
 class Synthesizer:
@@ -71,7 +72,7 @@ class Synthesizer:
         self._notice = notice or (lambda text: None)
         self._sources: tuple[Scan, ...] = ()
         self._scales: tuple[IntensityScale, ...] = ()
-        self._gains: Tensor | None = None
+        self._fitted: tuple[Tensor, Agreement] | None = None
         self._cache: OrderedDict[int, _EncodedSlice] = OrderedDict()
         self._tile: int | None = None
         self._robust = checkpoint.card.intensity_rule == "robust"
@@ -143,7 +144,7 @@ class Synthesizer:
         self._check_sources(scans)
         scales = tuple(s.scale if self._robust else s.range_scale for s in scans)
         self._sources, self._scales = tuple(scans), scales
-        self._gains = None
+        self._fitted = None
         self._cache.clear()
 
     def _check_sources(self, scans: Sequence[Scan]) -> None:
@@ -190,6 +191,33 @@ class Synthesizer:
         """Return what the network alone gives, without the source's carried residual."""
         return self._render(parameters, index, carry=False)
 
+    def expected_error(self, parameters: SequenceParameters, index: int) -> FloatArray | None:
+        """Return how far each voxel of `render_slice` is expected to be off, model units.
+
+        The mean absolute error the network expects of itself; what is carried from a source is
+        certain in so far as it is carried, so that it is zero at the source's own parameters. None
+        for networks that do not tell. A voxel's figure says little about structures: a lesion that
+        is missed is missed with confidence.
+        """
+        parameters.check_order()
+        known = True
+
+        def job() -> Tensor:
+            nonlocal known
+            target = torch.tensor([parameters.numbers], device=self.device)
+            encoded = self._encoded(index)
+            found = self.model.spread_many(encoded.features, target[None])
+            if found is None:
+                known = False
+                return torch.zeros(1)
+            if self.model.carries_residual:
+                weights = carry_weights(target[0], self._parameters()[0])[0]
+                found = found * (1.0 - weights.sum().clamp(0.0, 1.0))
+            return found[0, 0].float().cpu()
+
+        image = self._retried(job).numpy()
+        return np.ascontiguousarray(image, dtype=np.float32) if known else None
+
     def _render(self, parameters: SequenceParameters, index: int, *, carry: bool) -> FloatArray:
         parameters.check_order()
 
@@ -210,7 +238,7 @@ class Synthesizer:
         def job() -> Tensor:
             whole = self._encoded(index)
             features = {k: v[here] for k, v in whole.features.items()}
-            spot = _EncodedSlice(features, whole.residuals[here])
+            spot = _EncodedSlice(features, whole.missed.at(here))
             return self._compute(spot, parameters, self.model.carries_residual).cpu()
 
         return np.asarray(self._retried(job).numpy()[:, 0, 0], dtype=np.float32)
@@ -248,17 +276,14 @@ class Synthesizer:
         self, encoded: _EncodedSlice, parameters: Sequence[SequenceParameters], carry: bool
     ) -> Tensor:
         """Render (P, H, W) for several targets from one encoded slice."""
-        target = torch.tensor([p.triple for p in parameters], device=self.device)
+        target = torch.tensor([p.numbers for p in parameters], device=self.device)
         many = {k: v.expand(len(parameters), *v.shape[1:]) for k, v in encoded.features.items()}
         images = self.model.render(many, target)[:, 0].float()
         if carry:
             sources = self._parameters()[0]
             for n, one in enumerate(target):
-                for factor, residual in zip(
-                    carry_factors(one, sources).tolist(), encoded.residuals, strict=True
-                ):
-                    if factor > 0:
-                        images[n] += factor * residual
+                weights, gains = carry_weights(one, sources)
+                images[n] = encoded.missed.added_to(images[n], weights, gains)
         return images
 
     def _encoded(self, index: int) -> _EncodedSlice:
@@ -276,14 +301,10 @@ class Synthesizer:
 
     def _encode(self, index: int) -> _EncodedSlice:
         images = self._images(index)
-        features = self._features(images)
-        at_sources = [
-            self.model.render(features, p[None])[0, 0].float() for p in self._parameters()[0]
-        ]
-        rendered = torch.stack(at_sources)
-        if self._gains is None:
-            self._gains = self._relative_gains()
-        return _EncodedSlice(features, self._gains[:, None, None] * images[0] - rendered)
+        gains, agreement = self._fit()
+        features = self._features(images, agreement.weights)
+        rendered = self.model.render_many(features, self._parameters())[0].float()
+        return _EncodedSlice(features, Missed.of(gains[:, None, None] * images[0], rendered))
 
     def _images(self, index: int) -> Tensor:
         """Return the sources of one slice in model units, (1, S, H, W)."""
@@ -295,20 +316,25 @@ class Synthesizer:
         return torch.from_numpy(np.stack(planes))[None].to(self.device)
 
     def _parameters(self) -> Tensor:
-        triples = [s.parameters.triple for s in self._sources if s.parameters is not None]
-        return torch.tensor([triples], device=self.device)
+        known = [s.parameters.numbers for s in self._sources if s.parameters is not None]
+        return torch.tensor([known], device=self.device)
 
-    def _features(self, images: Tensor) -> Features:
+    def _features(self, images: Tensor, weights: tuple[float, ...] | None = None) -> Features:
         """Encode at the voxel size of the training and bring the features to the scan's grid."""
+        alike = weights is None or min(weights) == 1.0
+        present = None if alike else torch.tensor([weights], device=self.device)
         native = images.shape[-2:]
         size = self._network_size(native)
         if size != native:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
         parameters = self._parameters()
+        turn = Turn.of(self._sources[0]) if self.model.knows_up else Turn()
+        images = turn.there(images).contiguous()
         if self._tile is None:
-            features = self.model.encode(images, parameters)
+            features = self.model.encode(images, parameters, present)
         else:
-            features = encode_in_tiles(self.model, images, parameters, self._tile)
+            features = encode_in_tiles(self.model, images, parameters, self._tile, present)
+        features = {name: turn.back(value) for name, value in features.items()}
         if size == native:
             return features
         return {
@@ -354,31 +380,58 @@ class Synthesizer:
         if not self._on_gpu():
             return False
         self._notice("GPU memory is full even in tiles. Going on with the processor.")
-        self._tile, self._gains = None, None
+        self._tile, self._fitted = None, None
         self._place(torch.device("cpu"))
         return True
 
-    def _relative_gains(self) -> Tensor:
-        """Return what one model unit of each source is worth in units of the first.
+    def agreement(self) -> Agreement:
+        """Return how well the sources fit together; see `crl_core.synthesis.agreement`."""
+        self._need_sources()
+
+        def job() -> Tensor:
+            return self._fit()[0]
+
+        self._retried(job)
+        found = self._fit()[1]
+        if found.psnr:
+            return found
+
+        def alone() -> Tensor:
+            return torch.tensor(self._given_back(None)[0])
+
+        return Agreement.of(tuple(self._retried(alone).tolist()))
+
+    def _fit(self) -> tuple[Tensor, Agreement]:
+        """Return what a model unit of each source is worth in units of the first; how they fit.
 
         The scanner's gain may differ between acquisitions, so it is fitted: the network's own
         rendering at each source's parameters against that source, on the slice with most head.
+        A source that contradicts the others is weighed down before.
         """
-        if len(self._sources) == 1:
-            return torch.ones(1, device=self.device)
+        if self._fitted is None and len(self._sources) == 1:
+            # Nothing to fit to; the first picture need not wait for it.
+            self._fitted = torch.ones(1, device=self.device), Agreement((), (1.0,))
+        if self._fitted is None:
+            psnr, _ = self._given_back(None)
+            agreement = Agreement.of(psnr)
+            gains = self._given_back(agreement.weights)[1]
+            gains[0] = 1.0
+            self._fitted = gains, agreement
+        return self._fitted
+
+    def _given_back(self, weights: tuple[float, ...] | None) -> tuple[tuple[float, ...], Tensor]:
         axis = self.slice_axis
         other = tuple(a for a in range(3) if a != axis)
         mask = self._sources[0].mask
         index = int(mask.sum(axis=other).argmax())
         inside = torch.from_numpy(np.take(mask, index, axis=axis).copy()).to(self.device)
         images = self._images(index)
-        features = self._features(images)
-        gains = [torch.ones((), device=self.device)]
-        for image, target in zip(images[0, 1:], self._parameters()[0, 1:], strict=True):
-            rendered = self.model.render(features, target[None])[0, 0].float()[inside]
-            acquired = image[inside]
-            gains.append((acquired * rendered).sum() / acquired.square().sum().clamp_min(1e-8))
-        return torch.stack(gains)
+        features = self._features(images, weights)
+        rendered = self.model.render_many(features, self._parameters())[0].float()
+        fits = [
+            fit_of(a[inside], r[inside]) for a, r in zip(images[0], rendered, strict=True)
+        ]
+        return tuple(psnr for psnr, _ in fits), torch.stack([gain for _, gain in fits])
 
 
 def _best_device() -> str:

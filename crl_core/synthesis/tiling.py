@@ -21,7 +21,9 @@ def out_of_memory(error: RuntimeError) -> bool:
     return "out of memory" in text or "can't allocate memory" in text
 
 
-def encode_in_tiles(model: CRL, images: Tensor, parameters: Tensor, tile: int) -> Features:
+def encode_in_tiles(
+    model: CRL, images: Tensor, parameters: Tensor, tile: int, present: Tensor | None = None
+) -> Features:
     """Encode a slice piece by piece.
 
     Parameters
@@ -34,6 +36,8 @@ def encode_in_tiles(model: CRL, images: Tensor, parameters: Tensor, tile: int) -
         (1, S, 3) ms.
     tile
         Side of a tile without its halo, pixels.
+    present
+        (1, S), as in `CRL.encode`.
 
     Returns
     -------
@@ -42,12 +46,22 @@ def encode_in_tiles(model: CRL, images: Tensor, parameters: Tensor, tile: int) -
     """
     height, width = images.shape[-2:]
     result: Features = {}
+    views, total = [], 0
+    for rows, columns in _tiles(height, width, tile):
+        seen = model.overview(images[..., rows, columns], parameters, present)
+        if seen is None:
+            break
+        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        views.append(seen * area)
+        total += area
+    whole = torch.stack(views).sum(dim=0) / total if views else None
     for rows, columns in _tiles(height, width, tile):
         top, left = max(0, rows.start - HALO), max(0, columns.start - HALO)
         bottom, right = min(height, rows.stop + HALO), min(width, columns.stop + HALO)
         # The encoders halve the image several times; tiles must start on their coarsest grid.
         top, left = top - top % 16, left - left % 16
-        part = model.encode(images[..., top:bottom, left:right], parameters)
+        with model.knowing(whole):
+            part = model.encode(images[..., top:bottom, left:right], parameters, present)
         for name, value in part.items():
             if name not in result:
                 result[name] = value.new_empty((*value.shape[:2], height, width))

@@ -11,6 +11,7 @@ from crl_core.errors import InputError
 from crl_core.physics.labels import Tissues
 
 SLAB_SIZE = 208
+MOST_WARP = 2.5  # height of a wave that bends the anatomy, mm; two add up along each axis
 LEAST_HEAD = 0.08  # share of a slab that must be head
 _DETAIL_SEED = 20
 
@@ -46,6 +47,7 @@ def cut_slab(
     rotation = _small_rotation(tilt)
     voxel = float(np.exp(rng.uniform(np.log(0.62), np.log(1.3))))
     basis = rotation @ frame
+    basis[0] *= rng.choice([-1.0, 1.0])  # left and right change places
     thickness = float(rng.choice([1.0, 3.0, 5.0, 6.5]))
     n_sub = max(1, round(thickness / 1.3))
     depth = (np.arange(n_sub) - (n_sub - 1) / 2) * (thickness / n_sub)
@@ -54,10 +56,12 @@ def cut_slab(
     up = (np.arange(size) - (size - 1) / 2) * voxel
     depth, side, up = (v.astype(np.float32) for v in (depth, side, up))
     centre, basis = centre.astype(np.float32), basis.astype(np.float32)
+    warp = _warp(rng, up, side)
     index = []
     for a in range(3):
         place = (
             centre[a]
+            + warp[a]
             + basis[a, 2] * depth[:, None, None]
             + basis[a, 0] * up[None, :, None]
             + basis[a, 1] * side[None, None, :]
@@ -69,6 +73,29 @@ def cut_slab(
         np.clip(index[a], 0, anatomy.shape[a] - 1, out=index[a])
     slab = np.where(ok, anatomy[index[0], index[1], index[2]], 0)
     return np.asarray(slab, dtype=np.uint8), (thickness / n_sub, voxel, wider)
+
+
+def _warp(
+    rng: np.random.Generator, up: NDArray[np.float32], side: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return a smooth displacement along each axis of the anatomy, mm, (3, rows, columns).
+
+    A dozen heads are few; bent, no two are the same. Waves of 70 to 180 mm and up to a few mm
+    neither fold nor tear.
+    """
+    found = np.zeros((3, len(up), len(side)), dtype=np.float32)
+    for axis in range(3):
+        for _ in range(2):
+            height = rng.uniform(0.0, MOST_WARP)
+            angle, phase = rng.uniform(0.0, 2.0 * np.pi, size=2)
+            wave = np.float32(2.0 * np.pi / rng.uniform(70.0, 180.0))
+            # sin(a + b) from the sines of both keeps this at a few operations a pixel.
+            a = wave * np.float32(np.cos(angle)) * up + np.float32(phase)
+            b = wave * np.float32(np.sin(angle)) * side
+            found[axis] += np.float32(height) * (
+                np.outer(np.sin(a), np.cos(b)) + np.outer(np.cos(a), np.sin(b))
+            )
+    return found
 
 
 def check_size(anatomy: Tissues) -> None:

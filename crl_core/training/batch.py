@@ -58,6 +58,8 @@ class WholeSlice:
     affine, axis
         4x4 to RAS+ mm of the volume it was taken from, and along which array axis; tells which
         way up it is shown.
+    source
+        The only contrast to render from, where the network knows a single pair; None for any.
     """
 
     images: FloatArray
@@ -69,6 +71,7 @@ class WholeSlice:
     about: str
     affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     axis: int = 2
+    source: int | None = None
 
 
 class Sampler(Protocol):

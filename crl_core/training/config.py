@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from crl_core.errors import InputError
-from crl_core.sequence import PAPER_SEQUENCES
+from crl_core.errors import InputError, ParameterError
+from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 
 PlanName = Literal["quick", "time", "paper", "fine-tune"]
 PLANS: tuple[PlanName, ...] = get_args(PlanName)
@@ -46,8 +46,9 @@ class TrainingConfig:
     identity
         Whether a source is also a target of its own. The authors' loop leaves that pair out.
     learning_rate, warmup, schedule
-        Adam's peak rate, steps to reach it, and how it falls: ``"cosine"`` to a hundredth, or
-        ``"halving"`` after every fifth of the run, as in the paper.
+        Adam's peak rate, steps to reach it, and how it falls: ``"cosine"`` to a hundredth,
+        ``"halving"`` after every fifth of the run, as in the paper, or ``"plateau"``: not at all
+        in the first half and linearly to zero in the second.
     clip
         Largest norm of the gradient; 0 for any.
     average
@@ -55,10 +56,12 @@ class TrainingConfig:
         weights themselves.
     air_weight
         Weight of a voxel outside the head in the L1 term, relative to one inside.
-    gradient_loss, structure_loss
-        Weights of the two terms beside L1. The structural term compares what single-source
-        networks make of two sources of one subject; networks that fuse sources have no such
-        pair and train without it.
+    gradient_loss, squared_loss, doubt_loss, structure_loss
+        Weights of the terms beside L1: first differences, root mean square (for networks that
+        fuse sources), the likelihood of the expected errors (for networks that give them, which
+        it trains without touching the image), and structure. The structural term compares what
+        single-source networks make of two sources of one subject; networks that fuse sources have
+        no such pair and train without it.
     structure_pairs
         Which pairs of sources that term compares: ``"all"``, or ``"consecutive"`` as the authors'
         code does.
@@ -87,6 +90,15 @@ class TrainingConfig:
         the start finds faster.
     compile
         Compile the network first; pays on a GPU and in long runs.
+    pair
+        For networks that learn one pair of contrasts: source and target, as two numbers of the
+        paper's sequences or as TR, TE, TI of both, ms. Empty for networks that learn all.
+    adversarial
+        Entries of `crl_core.training.adversarial.AdversarialSettings` to replace, for networks
+        that are trained against a critic.
+    perceptual_weights
+        File with the weights of the network that such a training compares features of; without
+        it that term is left out.
     """
 
     preset: str = "crl-plus"
@@ -106,6 +118,8 @@ class TrainingConfig:
     average: float = 0.999
     air_weight: float = 0.15
     gradient_loss: float = 0.5
+    squared_loss: float = 0.0
+    doubt_loss: float = 0.0
     structure_loss: float = 0.1
     structure_pairs: str = "all"
     random_sequences: float = 0.5
@@ -120,6 +134,9 @@ class TrainingConfig:
     validate_steps: int = 1000
     precision: str = "auto"
     compile: bool = False
+    pair: tuple[float, ...] = ()
+    adversarial: dict[str, Any] = field(default_factory=dict)
+    perceptual_weights: str = ""
 
     def intensity_rule(self) -> str:
         """Return how the network to be trained wants its images scaled."""
@@ -151,6 +168,30 @@ class TrainingConfig:
             raise InputError(
                 "the training setting 'source_share' needs a share above 0 for one source"
             )
+        self.pair_settings()
+
+    def pair_settings(self) -> tuple[SequenceParameters, SequenceParameters] | None:
+        """Return the source and the target of `pair`; None for networks that learn all.
+
+        Raises
+        ------
+        InputError
+            When `pair` names no two different settings.
+        """
+        if not self.pair:
+            return None
+        named = self.pair
+        try:
+            if len(named) == 2:
+                source, target = (PAPER_SEQUENCES[int(number)] for number in named)
+            else:
+                a, b, c, d, e, f = named
+                source, target = SequenceParameters(a, b, c), SequenceParameters(d, e, f)
+        except (KeyError, ValueError, ParameterError):
+            raise _no_pair() from None
+        if source.triple == target.triple or (len(named) == 2 and any(n % 1 for n in named)):
+            raise _no_pair()
+        return source, target
 
     def to_json(self) -> str:
         """Return the settings as indented JSON."""
@@ -159,6 +200,9 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any], path: Path | None = None) -> TrainingConfig:
         """Build settings from plain values.
+
+        What is not named is as usual, or, for a network of others, as it was published
+        (`PUBLISHED_TRAINING`), for images of the size of a crop.
 
         Raises
         ------
@@ -175,7 +219,7 @@ class TrainingConfig:
                     remedy=f"Known entries are {', '.join(sorted(defaults))}",
                 )
             chosen[name] = _typed(name, value, defaults[name], path)
-        return cls(**chosen)
+        return cls(**_as_published(chosen))
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:
@@ -194,14 +238,46 @@ class TrainingConfig:
 _LEAST: Mapping[str, float] = {
     "steps": 1, "batch": 1, "crop": 16, "contrasts": 2, "encoded": 1, "validate_steps": 1,
     "seed": 0, "warmup": 0, "clip": 0, "accumulate": 1, "save_seconds": 0,
-    "gradient_loss": 0, "structure_loss": 0, "jitter": 0,
+    "gradient_loss": 0, "squared_loss": 0, "doubt_loss": 0, "structure_loss": 0, "jitter": 0,
 }  # fmt: skip
 
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "precision": ("auto", "bf16", "fp32"),
-    "schedule": ("cosine", "halving"),
+    "schedule": ("cosine", "halving", "plateau"),
     "structure_pairs": ("all", "consecutive"),
 }
+
+
+_COMMON: Mapping[str, Any] = {
+    "crop": 192, "contrasts": 2, "encoded": 1, "identity": False, "learning_rate": 2e-4,
+    "warmup": 0, "schedule": "plateau", "clip": 0.0, "average": 0.0, "air_weight": 1.0,
+    "gradient_loss": 0.0, "structure_loss": 0.0, "random_sequences": 0.0, "jitter": 0.0,
+}  # fmt: skip
+
+PUBLISHED_TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "pgan": {**_COMMON, "batch": 1},
+    "ptnet": {**_COMMON, "batch": 4},
+    "resvit": {**_COMMON, "batch": 1},
+}
+"""How networks of others were trained (`crl_core.training.adversarial` has their losses)."""
+
+
+def _as_published(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the settings of a network of others."""
+    preset = str(chosen.get("preset"))
+    if preset not in PUBLISHED_TRAINING:
+        return dict(chosen)
+    whole = {**PUBLISHED_TRAINING[preset], **chosen}
+    if preset != "pgan":
+        whole["architecture"] = {"size": whole["crop"], **whole.get("architecture", {})}
+    return whole
+
+
+def _no_pair() -> InputError:
+    return InputError(
+        "the training setting 'pair' must name two different settings",
+        remedy="Give two numbers of the paper's sequences, or TR, TE and TI of both in ms",
+    )
 
 
 def _typed(name: str, value: Any, example: Any, path: Path | None) -> Any:

@@ -57,9 +57,9 @@ def open_data(data: DataConfig, config: TrainingConfig) -> TrainingData:
     """
     if not data.datasets:
         raise InputError("no dataset is named", remedy="Name the folder that holds sub-01 to ...")
-    if data.digital:
-        return _digital(data, config)
-    return _subjects(data, config)
+    from crl_core.training.pairs import paired
+
+    return paired((_digital if data.digital else _subjects)(data, config), config)
 
 
 # digital subjects -------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ from crl_core.training.batch import (
 from crl_core.training.config import TrainingConfig
 from crl_core.trust import ParameterBox, TrainingCoverage
 
+TURNED = 0.25
+"""Share of crops that are mirrored and transposed at random. The others lie as anatomies do, which
+is how slices are turned for the network where a file says which way is up."""
+
 NEAR = 0.15
 """Random sequences stay this far from settings held back, in units of the logarithm."""
 
@@ -98,7 +102,7 @@ class DigitalSampler:
             )
             for row in (2 * pair, 2 * pair + 1):
                 where = random_window(rng, mask, c.crop)
-                flip = rng.integers(0, 2, size=3)
+                flip = rng.integers(0, 2, size=3) * int(rng.random() < TURNED)
                 if row in wanted:
                     crop = turned(images[(slice(None), *where)], flip)
                     found.append((crop, scales, parameters, turned(mask[where], flip)))
@@ -137,15 +141,16 @@ class DigitalSampler:
         subject = draw_slice(rng, slab, table, realism, voxel)
         head = np.asarray((slab > 0).any(axis=0))
         images, scales = [], []
+        common = float(rng.uniform(0.9, 1.1))
         for protocol in protocols:
             # The noise of a session is one; its sequences differ in bandwidth and averages.
             noise = realism.noise * float(rng.uniform(0.6, 1.6))
             noisy = replace(subject, realism=replace(realism, noise=noise))
             image = noisy.acquire(rng, protocol)
-            scaled, scale = _scaled(rng, image, head, self.rule)
+            scaled, scale = _scaled(rng, image, head, self.rule, common)
             images.append(scaled)
             scales.append(scale)
-        parameters = np.array([p.triple for p in protocols], dtype=np.float32)
+        parameters = np.array([p.numbers for p in protocols], dtype=np.float32)
         return (
             np.stack(images),
             np.array(scales, dtype=np.float32),
@@ -195,15 +200,21 @@ FAT_SUPPRESSED = {True: 0.3, False: 0.03}
 
 
 def _scaled(
-    rng: np.random.Generator, image: FloatArray, head: NDArray[np.bool_], rule: str
+    rng: np.random.Generator,
+    image: FloatArray,
+    head: NDArray[np.bool_],
+    rule: str,
+    common: float,
 ) -> tuple[FloatArray, float]:
     """Bring a simulated slice to model units; returns it and what one unit is worth.
 
-    Under the robust rule the scale wavers, because a slice's percentile is not its volume's.
+    Under the robust rule the scale wavers, because a slice's percentile is not its volume's: most
+    of that is `common` to all contrasts. Over volumes, percentiles of two contrasts were found to
+    give their relative gain within 2 to 5 %.
     Under the minimum-maximum rule every contrast has its own range and units do not compare.
     """
     if rule == "minmax":
         low, high = float(image.min()), float(image.max())
         return (image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 1.0
-    scale = float(np.percentile(image[head], 99.5)) * float(rng.uniform(0.87, 1.15))
+    scale = float(np.percentile(image[head], 99.5)) * common * float(np.exp(rng.normal(0.0, 0.04)))
     return image / np.float32(scale), scale

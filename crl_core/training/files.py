@@ -121,7 +121,7 @@ class SubjectSampler:
 
 
 def _settings(parameters: Sequence[FloatArray]) -> tuple[SequenceParameters, ...]:
-    triples = {tuple(row.tolist()) for rows in parameters for row in rows}
+    triples = {tuple(row[:3].tolist()) for rows in parameters for row in rows}
     return tuple(SequenceParameters(t[0], t[1], t[2]) for t in sorted(triples))
 
 
@@ -170,7 +170,7 @@ def _prepared(
     return _Prepared(
         images,
         np.array([k.scale if robust else 1.0 for k in scales], dtype=np.float32),
-        np.array([s.parameters.triple for s in scans if s.parameters], dtype=np.float32),
+        np.array([s.parameters.numbers for s in scans if s.parameters], dtype=np.float32),
         mask,
         np.flatnonzero(filled > 0.3 * filled.max()),
         np.flatnonzero([s.parameters is not None and not held(s.parameters) for s in scans]),

@@ -14,6 +14,7 @@ from crl_core.devices import hardware
 from crl_core.errors import CRLError, InputError
 from crl_core.models import CRL, preset_config
 from crl_core.training import events
+from crl_core.training.adversarial import told_settings
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData, merged
 from crl_core.training.digital import DigitalSampler
@@ -49,6 +50,7 @@ class CardMaker:
         """
         config, train = self.config, self.data.train
         settings = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(config).items()}
+        settings.pop("perceptual_weights")
         training: dict[str, Any] = {
             "data": train.describe(),
             "people": dict(self.data.people),
@@ -56,6 +58,7 @@ class CardMaker:
             "hours": round(seconds / 3600, 2),
             "hardware": hardware(self.device),
             "settings": settings,
+            **told_settings(config),
         }
         coverage = train.coverage()
         if self.start is not None:

@@ -24,6 +24,38 @@ def weighted_l1(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (apart / weight.sum(dim=inner)).mean()
 
 
+def weighted_rms(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted root mean square difference of each image, averaged: what PSNR looks at.
+
+    Parameters
+    ----------
+    image, target
+        (B, P, H, W).
+    weight
+        (B, 1, H, W).
+    """
+    apart = ((image - target).square() * weight).sum(dim=(2, 3))
+    # The floor is an error nobody sees; below it the gradient would grow without bound.
+    return (apart / weight.sum(dim=(2, 3)) + 1e-6).sqrt().mean()
+
+
+def doubt_of(apart: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+    """Return minus the log-likelihood of absolute errors under a Laplace distribution.
+
+    Parameters
+    ----------
+    apart
+        (B, P, H, W), absolute errors, without a gradient: doubt must not change the image.
+    scale
+        (B, P, H, W), the expected absolute errors, above zero.
+    weight
+        (B, 1, H, W).
+    """
+    scale = scale.clamp_min(1e-4)
+    each = (scale.log() + apart / scale) * weight
+    return (each.sum(dim=(2, 3)) / weight.sum(dim=(2, 3))).mean()
+
+
 def gradient_l1(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference of the horizontal and vertical first differences."""
     apart = (image - target) * (weight > 0.5)

@@ -15,7 +15,14 @@ from crl_core.models.base import Features
 from crl_core.models.paper import PaperCRL
 from crl_core.training.batch import Batch
 from crl_core.training.config import TrainingConfig
-from crl_core.training.losses import gradient_l1, structure, weighted_l1, windowed_structure
+from crl_core.training.losses import (
+    doubt_of,
+    gradient_l1,
+    structure,
+    weighted_l1,
+    weighted_rms,
+    windowed_structure,
+)
 
 
 @dataclass(frozen=True)
@@ -92,20 +99,38 @@ class StepLoss(nn.Module):
     def _fused(self, batch: TensorBatch, k: int) -> tuple[Tensor, dict[str, Tensor]]:
         features = self.model.encode(batch.images[:, :k], batch.parameters[:, :k])
         weight = self._weight(batch.mask)
-        parts = []
-        for j in range(batch.images.shape[1]):
-            image = self.model.render(features, batch.parameters[:, j]).float()
-            # Rendered in units of the source; one unit of the target is this many of them.
-            ratio = (batch.scales[:, 0] / batch.scales[:, j])[:, None, None, None]
-            parts.append(self._compare(image * ratio, batch.images[:, j : j + 1], weight))
-        return self._sum(parts)
+        images = self.model.render_many(features, batch.parameters).float()
+        # Rendered in units of the source; one unit of the target is this many of them.
+        ratio = (batch.scales[:, :1] / batch.scales)[:, :, None, None]
+        named = self._terms(images * ratio, batch.images, weight)
+        doubt = self.config.doubt_loss and self.model.spread_many(features, batch.parameters)
+        if isinstance(doubt, Tensor):
+            apart = (images * ratio - batch.images).detach().abs()
+            named["doubt"] = doubt_of(apart, doubt.float() * ratio, weight)
+        return self._total(named), named
+
+    def _terms(self, images: Tensor, targets: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Compare (B, P, H, W) with as many targets."""
+        c = self.config
+        named = {"l1": weighted_l1(images, targets, weight.expand_as(images))}
+        if c.squared_loss:
+            named["rms"] = weighted_rms(images, targets, weight)
+        if c.gradient_loss:
+            named["gradient"] = gradient_l1(images, targets, weight)
+        return named
+
+    def _total(self, named: dict[str, Tensor]) -> Tensor:
+        c = self.config
+        share = {"l1": 1.0, "rms": c.squared_loss, "gradient": c.gradient_loss,
+                 "doubt": c.doubt_loss}  # fmt: skip
+        return torch.stack([share[name] * value for name, value in named.items()]).sum()
 
     def _single(self, batch: TensorBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Encode all sources in one go, source by source in the first axis."""
         rows, count = batch.images.shape[:2]
         sources = min(self.config.encoded, count)
         images = batch.images[:, :sources].transpose(0, 1).reshape(-1, 1, *batch.images.shape[2:])
-        shown = batch.parameters[:, :sources].transpose(0, 1).reshape(-1, 1, 3)
+        shown = batch.parameters[:, :sources].transpose(0, 1).flatten(0, 1)[:, None]
         features = self.model.encode(images.contiguous(), shown)
         # Cut once: what comes back from each target is then added source by source, where slices
         # of the whole would each bring back a tensor as large as the whole.

@@ -366,10 +366,11 @@ def _noise(config: TrainingConfig) -> Any:
 
     rng = np.random.default_rng(0)
     b, p, n = config.batch, config.contrasts, config.crop
+    shown = [one.triple for one in config.pair_settings() or ()] or [(4000.0, 90.0, 0.0)] * p
     return Batch(
         rng.random((b, p, n, n), dtype=np.float32),
         np.ones((b, p), np.float32),
-        np.tile(np.array([4000.0, 90.0, 0.0], np.float32), (b, p, 1)),
+        np.tile(np.array(shown, np.float32), (b, 1, 1)),
         np.ones((b, n, n), np.float32),
     )
 

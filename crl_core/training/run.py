@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -37,6 +37,9 @@ from crl_core.training.state import (
     restore_random,
     write_state,
 )
+
+if TYPE_CHECKING:
+    from crl_core.training.adversarial import Adversary
 
 Precision = Literal["bf16-mixed", "32-true"]
 
@@ -135,8 +138,10 @@ class Run:
         torch.manual_seed(config.seed)
         self.model: CRL = build_model(config.preset, **config.architecture)
         self.model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversary = _adversary(self.model, config, fabric)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        adam = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
+        betas = (0.9, 0.999) if self.adversary is None else self.adversary.betas
+        adam = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, betas=betas)
         loss = StepLoss(self.model, config)
         if config.compile:
             loss.compile()
@@ -152,7 +157,7 @@ class Run:
         self.whole = True  # not so in the midst of a step
         self.best_step = 0
         self.best_score: float | None = None
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if self.adversary is None else self.adversary.notes()
 
     def begin_from(self, start: CRL) -> None:
         """Take over the weights of a trained network.
@@ -192,11 +197,15 @@ class Run:
     def learning_rate(self) -> float:
         """Warm-up, then the schedule."""
         c = self.config
-        warm = min(1.0, (self.step + 1) / max(1, c.warmup))
+        peak, progress = c.learning_rate, self.progress
+        if self.adversary is not None:
+            peak, progress = self.adversary.stage(progress)
+        peak *= min(1.0, (self.step + 1) / max(1, c.warmup))
         if c.schedule == "halving":
-            return c.learning_rate * warm * 0.5 ** math.floor(5.0 * min(self.progress, 0.999))
-        cosine = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * self.progress))
-        return c.learning_rate * warm * cosine
+            return peak * 0.5 ** math.floor(5.0 * min(progress, 0.999))
+        if c.schedule == "plateau":
+            return peak * min(1.0, 2.0 * (1.0 - progress))
+        return peak * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
     def rows(self) -> range:
         """Return which rows of a batch are this process's own.
@@ -223,6 +232,8 @@ class Run:
 
     def advance(self, batch: Batch) -> tuple[float, dict[str, float], bool]:
         """Do one optimiser step; returns loss, its parts, and whether the step counted."""
+        if self.adversary is not None:
+            return self.adversary.advance(self, batch)
         rate = self.learning_rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -237,7 +248,7 @@ class Run:
             self.whole = False
             if usable:
                 self.optimiser.step()
-                self._update_average()
+                self.update_average()
             self.step += 1
             self.whole = True
         return loss, parts, usable
@@ -249,7 +260,7 @@ class Run:
             try:
                 return self._in_parts(tensors)
             except RuntimeError as error:
-                if not _out_of_memory(error) or self.fabric.world_size > 1:
+                if not out_of_memory(error) or self.fabric.world_size > 1:
                     raise
                 if self.accumulate >= len(tensors):
                     raise InputError(
@@ -335,7 +346,8 @@ class Run:
         whole = mean.tolist()
         return whole[0], dict(zip(parts, whole[1:], strict=True))
 
-    def _update_average(self) -> None:
+    def update_average(self) -> None:
+        """Move the average towards the weights after a step."""
         # A short memory at the start, so that the average does not drag the first weights along.
         decay = min(self.config.average, (self.step + 1) / (self.step + 10))
         state = self.model.state_dict()
@@ -379,6 +391,7 @@ class Run:
             self.optimiser.optimizer,
             progress,
             in_training(card, self.step),
+            None if self.adversary is None else self.adversary.tensors(),
         )
 
     def load(self) -> None:
@@ -397,6 +410,8 @@ class Run:
             found = part(tensors, AVERAGE)
             self.average = {k: found[k].to(v.device) for k, v in self.average.items()}
             load_optimiser(self.optimiser.optimizer, tensors)
+            if self.adversary is not None:
+                self.adversary.load(tensors)
         except (KeyError, ValueError, RuntimeError) as error:
             raise InputError(
                 "the saved state is of another network",
@@ -415,7 +430,15 @@ def _told(share: float, loss: Tensor, terms: dict[str, Tensor]) -> _Told:
     return share, float(loss.detach()), {k: float(v.detach()) for k, v in terms.items()}
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def _adversary(model: CRL, config: TrainingConfig, fabric: Fabric) -> Adversary | None:
+    """Return what a network is trained against, where it is one of those."""
+    from crl_core.training.adversarial import adversary_of
+
+    return adversary_of(model, config, fabric)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error says that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error).lower()

@@ -8,6 +8,7 @@ as it is, so that the file serves as a checkpoint of a network in training too.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,11 @@ def write_state(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     card: Card,
+    further: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a state under a temporary name, flush it, and put it in place.
+
+    `further` holds what only some runs have, under names of its own.
 
     Raises
     ------
@@ -76,9 +80,7 @@ def write_state(
     """
     tensors = {MODEL + name: value for name, value in weights.items()}
     tensors |= {AVERAGE + name: value for name, value in average.items()}
-    for number, moments in optimiser.state_dict()["state"].items():
-        for name in _MOMENTS:
-            tensors[f"{OPTIMISER}{number}/{name}"] = moments[name]
+    tensors |= optimiser_tensors(optimiser) | dict(further or {})
     flat = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {"run": json.dumps(_numbers(progress)), "card": card.to_json()}
     with atomic_path(path, overwrite=True) as temporary:
@@ -117,7 +119,21 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def optimiser_tensors(
+    optimiser: torch.optim.Optimizer, prefix: str = OPTIMISER
+) -> dict[str, Tensor]:
+    """Return the moments of Adam, by number of the weight and name."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}{number}/{name}": moments[name]
+        for number, moments in state.items()
+        for name in _MOMENTS
+    }
+
+
+def load_optimiser(
+    optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = OPTIMISER
+) -> None:
     """Give Adam back its moments.
 
     Raises
@@ -126,7 +142,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor])
         When they are of another network.
     """
     found: dict[int, dict[str, Tensor]] = {}
-    for name, value in part(tensors, OPTIMISER).items():
+    for name, value in part(tensors, prefix).items():
         number, moment = name.split("/")
         found.setdefault(int(number), {})[moment] = value
     state: dict[str, Any] = {

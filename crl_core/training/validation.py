@@ -89,9 +89,12 @@ class Judge:
 
     def _score_slice(self, model: CRL, one: WholeSlice, found: Scores) -> None:
         trained = [int(i) for i in np.flatnonzero(~one.held)]
-        for source in _spread(trained, N_SOURCES):
+        only = None if one.source is None else [one.source]
+        for source in only or _spread(trained, N_SOURCES):
             features = _encoded(model, one, [source])
             for j in range(len(one.scales)):
+                if only and j == source:
+                    continue  # a network of one pair never draws its source
                 block = "identity" if j == source else _block(one, j)
                 found.add(block, _numbers(_rendered(model, features, one, source, j), one, j))
         for k in (2, 3):
@@ -113,11 +116,11 @@ class Judge:
             np.savez_compressed(
                 temporary,
                 source=np.stack([self._fit(o.images[s]) for o, s in pairs]).astype(np.float16),
-                source_parameters=np.stack([o.parameters[s] for o, s in pairs]),
+                source_parameters=np.stack([o.parameters[s][:3] for o, s in pairs]),
                 source_names=np.array([o.names[s] for o, s in pairs]),
                 mask=np.stack([self._fit(o.mask.astype(np.float32)) > 0 for o, _ in pairs]),
                 targets=self._table(lambda o, j: self._fit(o.images[j])).astype(np.float16),
-                parameters=self._table(lambda o, j: o.parameters[j]),
+                parameters=self._table(lambda o, j: o.parameters[j][:3]),
                 held=self._table(lambda o, j: np.uint8(o.held[j])),
                 names=self._table(lambda o, j: np.str_(o.names[j])),
                 about=np.array([o.about for o in self.slices]),
@@ -146,7 +149,7 @@ class Judge:
     def _columns(self, one: WholeSlice) -> tuple[int, list[int]]:
         """Choose the source and the targets to show, those held back first of all."""
         trained = [int(i) for i in np.flatnonzero(~one.held)]
-        source = trained[len(trained) // 2]
+        source = trained[len(trained) // 2] if one.source is None else one.source
         held = [int(i) for i in np.flatnonzero(one.held)][: N_COLUMNS - 1]
         others = [j for j in trained if j != source] or [source]
         return source, sorted([*held, *_spread(others, N_COLUMNS - len(held))])
@@ -180,7 +183,7 @@ def seen_score(metrics: dict[str, float]) -> float | None:
 def _block(one: WholeSlice, j: int) -> str:
     if not one.held[j]:
         return "seen"
-    tr, te, ti = (float(v) for v in one.parameters[j])
+    tr, te, ti = (float(v) for v in one.parameters[j][:3])
     return f"to {setting_name(SequenceParameters(tr, te, ti))}"
 
 

@@ -72,8 +72,8 @@ def test_at_changes_only_what_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing", "length", "expected"), [(None, None, 80), (10, None, 80), (None, 16, 80),
-                                        (10, 16, 160), (10, 4, 80)]
+    ("spacing", "length", "expected"),
+    [(None, None, 80), (10, None, 80), (None, 16, 80), (10, 16, 160), (10, 4, 80)],
 )
 def test_the_last_echo(spacing: float | None, length: int | None, expected: float) -> None:
     p = SequenceParameters(5000, 80, echo_spacing=spacing, echo_train_length=length)
@@ -100,10 +100,30 @@ def test_the_order_of_the_three_times() -> None:
     ],
 )
 def test_parameters_from_text(text: str, triple: tuple[float, float, float]) -> None:
-    assert parse_parameters(text).triple == triple
+    found = parse_parameters(text)
+    assert found.triple == triple
+    assert found.fat_suppression is None
+    suppressed = parse_parameters(f"{text} , fs")
+    assert suppressed == dataclasses.replace(found, fat_suppression=True)
+    assert suppressed.numbers == (*triple, 1.0)
+    assert found.numbers == (*triple, 0.0)
+    assert str(suppressed).endswith("ms, fat suppressed")
 
 
-@pytest.mark.parametrize("text", ["", "8000", "8000,100,0,1", "a,b,c", "8000;100;0", "8000,,0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8000",
+        "8000,100,0,1",
+        "a,b,c",
+        "8000;100;0",
+        "8000,,0",
+        "fs",
+        "8000,fs",
+        "8000,100,fs,0",
+    ],
+)
 def test_text_that_is_not_parameters_is_refused(text: str) -> None:
     with pytest.raises(ParameterError, match="is not TR,TE,TI"):
         parse_parameters(text)

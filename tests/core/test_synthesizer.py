@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crl_core.card import Card
 from crl_core.checkpoint import Checkpoint
 from crl_core.errors import CRLError, GridError, InputError, ParameterError
-from crl_core.models import build_model, preset_config
+from crl_core.models import build_from_config, build_model, preset_config
 from crl_core.scan import Origin, Scan
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.synthesis import Synthesizer
-from crl_core.synthesis.carry import carry_factors
+from crl_core.synthesis.agreement import Agreement, fit_of
+from crl_core.synthesis.carry import Missed, carry_weights
 from crl_core.synthesis.synthesizer import Cancelled
 from crl_core.synthesis.tiling import encode_in_tiles
 from crl_core.trust import TrainingCoverage
@@ -29,6 +32,7 @@ TINY: dict[str, dict[str, Any]] = {
     "crl-code": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
 }
 TARGET = SequenceParameters(2479, 9.62, 1055)
+FLIPS = [(1, 1, 1), (-1, 1, -1), (1, -1, 1)]
 
 
 def checkpoint(preset: str = "crl-plus", in_plane_mm: float | None = 1.0) -> Checkpoint:
@@ -110,6 +114,31 @@ def test_slices_lie_along_the_axis_of_the_thick_voxels(scan: Scan, axis: int) ->
     s = engine(turned)
     assert s.slice_axis == axis
     assert s.render_volume(TARGET).shape == turned.shape
+
+
+@pytest.mark.parametrize(
+    ("axes", "flips"),
+    [(axes, flips) for axes in itertools.permutations(range(3)) for flips in FLIPS],
+)
+def test_however_a_file_lies_the_network_sees_the_same(
+    scan: Scan, axes: tuple[int, int, int], flips: tuple[int, int, int]
+) -> None:
+    """The same head, its voxels in any order; the slices are those of the thick axis."""
+    wanted = mixture(scan).render_volume(TARGET)
+
+    def reordered(data: Any) -> Any:
+        data = data[tuple(slice(None, None, f) for f in flips)]
+        return np.ascontiguousarray(data.transpose(axes))
+
+    far = np.eye(4)
+    for axis, (flip, size) in enumerate(zip(flips, scan.shape, strict=True)):
+        far[axis, axis], far[axis, 3] = flip, 0 if flip > 0 else size - 1
+    moved = scan.affine @ far @ np.eye(4)[[*axes, 3]].T
+    turned = replace(scan, data=reordered(scan.data), affine=moved)
+    np.testing.assert_allclose(mixture(turned).render_volume(TARGET), reordered(wanted), atol=1e-5)
+    if flips != (1, 1, 1):
+        lost = replace(turned, orientation_stated=False)
+        assert np.abs(mixture(lost).render_volume(TARGET) - reordered(wanted)).max() > 1e-4
 
 
 def test_a_fine_scan_is_resampled_for_the_network_and_returned_on_its_own_grid(
@@ -236,18 +265,111 @@ def test_when_even_tiles_do_not_fit_the_error_is_not_hidden(
         s.render_slice(TARGET, 0)
 
 
+def mixture(*scans: Scan) -> Synthesizer:
+    torch.manual_seed(2)
+    architecture = {"kind": "mixture", "widths": [6, 8], "code_width": 6, "residual_width": 4}
+    card = replace(checkpoint().card, architecture=architecture)
+    model = build_from_config(architecture).eval()
+    with torch.no_grad():
+        for p in model.parameters():  # corrections that are not nothing
+            p.add_(0.1 * torch.randn_like(p))
+    s = Synthesizer(Checkpoint(model, card, Path("tiny.safetensors")), device="cpu")
+    s.set_sources(scans)
+    return s
+
+
+def test_expected_errors_vanish_at_a_source_and_grow_away_from_it(scan: Scan) -> None:
+    s = mixture(scan)
+    assert scan.parameters is not None
+    images = [s.expected_error(scan.parameters.at(te=te), 2) for te in (104.2, 108, 130, 10)]
+    sizes = [float(np.mean(image)) for image in images if image is not None]
+    assert len(sizes) == 4
+    assert sizes[0] == 0.0
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[3] > 0.0
+    assert engine(scan).expected_error(TARGET, 2) is None
+
+
+def test_the_worst_of_several_sources_is_named_and_counts_less(scan: Scan) -> None:
+    from tests.conftest import tiny_scan
+
+    first, second = (tiny_scan(PAPER_SEQUENCES[n], seed=n) for n in (7, 5))
+    liar = replace(second, data=np.ascontiguousarray(second.data[::-1, ::-1]))
+    fits = [Agreement.of(psnr) for psnr in [(25.0, 21.0), (25.0, 15.0, 19.0), (9.0,), (8.0, 30.0)]]
+    assert [a.contradicting for a in fits] == [None, 1, None, 0]
+    assert fits[1].weights == (1.0, pytest.approx(0.375), 1.0)
+    assert min(fits[3].weights) == pytest.approx(0.1)
+    s = mixture(first, liar)
+    found = s.agreement()
+    assert found.contradicting is not None
+    plain = s.render_slice(TARGET, 2)
+    weighed = s._fit()[1].weights
+    s._fitted, s._cache = (s._fit()[0], Agreement(found.psnr, (1.0, 1.0))), type(s._cache)()
+    assert min(weighed) < 1.0
+    assert np.abs(s.render_slice(TARGET, 2) - plain).max() > 1e-4
+
+
+def test_a_source_given_back_with_another_gain_fits() -> None:
+    acquired = torch.linspace(0.0, 1.0, 1000)
+    psnr, gain = fit_of(acquired, 0.8 * acquired)
+    assert psnr > 100.0
+    assert float(gain) == pytest.approx(0.8, rel=1e-4)
+    worse, _ = fit_of(acquired, 0.8 * acquired + 0.05 * torch.sin(torch.arange(1000.0)))
+    best = (0.8 * acquired + 0.05 * torch.sin(torch.arange(1000.0))).numpy()
+    fitted = best * (best @ acquired.numpy()) / (best @ best)
+    expected = 20 * np.log10(np.percentile(acquired, 99.5)) - 10 * np.log10(
+        np.mean((fitted - acquired.numpy()) ** 2)
+    )
+    assert worse == pytest.approx(expected, abs=0.01)
+
+
 def test_carrying_fades_with_the_difference_of_contrast() -> None:
     sources = torch.tensor([PAPER_SEQUENCES[7].triple, PAPER_SEQUENCES[5].triple])
 
-    def factors(p: SequenceParameters) -> list[float]:
-        return [float(f) for f in carry_factors(torch.tensor(p.triple), sources)]
+    def weights(p: SequenceParameters) -> list[float]:
+        return carry_weights(torch.tensor(p.triple), sources)[0].tolist()
 
-    assert factors(PAPER_SEQUENCES[7]) == [1.0, 0.0]
-    assert factors(PAPER_SEQUENCES[5]) == [0.0, 1.0]
-    near = factors(PAPER_SEQUENCES[7].at(te=115))
+    assert weights(PAPER_SEQUENCES[7]) == [1.0, 0.0]
+    assert weights(PAPER_SEQUENCES[5]) == [0.0, 1.0]
+    near = weights(PAPER_SEQUENCES[7].at(te=115))
     assert 0.5 < near[0] < 1.0
     assert near[1] < 0.1
-    assert sum(factors(PAPER_SEQUENCES[9])) < 0.2
+    assert sum(weights(PAPER_SEQUENCES[8])) < 0.2
+
+
+def test_between_two_echo_times_lies_the_exponential_through_both() -> None:
+    """Whatever the network misses of T2, two echoes tell it."""
+    tes, t2 = torch.tensor([10.0, 90.0]), torch.tensor([[[45.0, 70.0, 110.0, 1200.0]]])
+    sources = torch.stack([torch.tensor([8000.0, float(te), 0.0]) for te in tes])
+
+    def decay(te: float, t2: torch.Tensor) -> torch.Tensor:
+        return torch.exp(-te / t2)
+
+    acquired = torch.cat([0.8 * decay(float(te), t2) for te in tes])
+    thinks = 1.1 * t2**0.98
+    rendered = torch.cat([0.7 * decay(float(te), thinks) for te in tes])
+    missed = Missed.of(acquired, rendered)
+    middle = torch.tensor([8000.0, 40.0, 0.0])
+    weights, gains = carry_weights(middle, sources)
+    assert float(weights.sum()) > 0.95
+    there = missed.added_to(0.7 * decay(40.0, thinks)[0], weights, gains)
+    wanted = 0.8 * decay(40.0, t2)[0]
+    before = (0.7 * decay(40.0, thinks)[0] - wanted).abs().max()
+    assert float((there - wanted).abs().max()) < 0.15 * float(before)
+
+
+@given(st.floats(0.0, 1.5), st.floats(0.0, 1.5), st.floats(0.0, 1.5), st.floats(0.0, 1.5))
+def test_at_a_source_what_was_acquired_comes_back(
+    a: float, b: float, seen: float, other: float
+) -> None:
+    """Dark renderings, voxels brighter than any ratio explains, and air included."""
+    acquired = torch.tensor([[[a]], [[b]]])
+    rendered = torch.tensor([[[seen]], [[other]]])
+    missed = Missed.of(acquired, rendered)
+    for k in range(2):
+        weights = torch.nn.functional.one_hot(torch.tensor(k), 2).float()
+        image = missed.added_to(rendered[k], weights, torch.ones(2))
+        assert float(image) == pytest.approx(float(acquired[k]), abs=2e-6)
 
 
 def test_between_two_sources_the_image_does_not_jump(scan: Scan) -> None:

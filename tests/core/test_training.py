@@ -23,7 +23,7 @@ from crl_core.models import build_model
 from crl_core.physics.tissues import labels_to_tissues, tissue_names
 from crl_core.scan import Scan, Subject
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
-from crl_core.training.anatomy import cut_slab
+from crl_core.training.anatomy import MOST_WARP, _warp, cut_slab
 from crl_core.training.batch import Batch, random_window
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data import TrainingData, open_data
@@ -121,11 +121,11 @@ def test_a_batch_has_the_promised_shapes_and_units() -> None:
     batch = digital(replace(PLUS, batch=3, contrasts=4)).batch(0, 1.0)
     assert batch.images.shape == (3, 4, 32, 32)
     assert batch.scales.shape == (3, 4)
-    assert batch.parameters.shape == (3, 4, 3)
+    assert batch.parameters.shape == (3, 4, 4)
     assert set(np.unique(batch.mask)) <= {0.0, 1.0}
     assert 0.3 < np.percentile(batch.images, 99) < 2.0
     assert (batch.images >= 0).all()
-    for triple in batch.parameters.reshape(-1, 3):
+    for triple in batch.parameters.reshape(-1, 4)[:, :3]:
         SequenceParameters(*triple.tolist()).check_order()
 
 
@@ -145,11 +145,32 @@ def test_with_no_random_share_only_the_named_sequences_occur() -> None:
     config = replace(PLUS, random_sequences=0.0, sequences=(1, 2, 3, 5, 7, 8, 9))
     named = {tuple(np.float32(PAPER_SEQUENCES[n].triple)) for n in config.sequences}
     for step in range(5):
-        parameters = digital(config).batch(step, 1.0).parameters.reshape(-1, 3)
+        parameters = digital(config).batch(step, 1.0).parameters[..., :3].reshape(-1, 3)
         assert {tuple(p) for p in parameters} <= named
     coverage = digital(config).coverage()
     assert coverage.box is None
     assert {p.triple for p in coverage.held_out} == {PAPER_SEQUENCES[n].triple for n in (4, 6)}
+
+
+def test_whether_fat_was_suppressed_is_told() -> None:
+    batches = [digital(replace(PLUS, batch=2, contrasts=8)).batch(s, 1.0) for s in range(6)]
+    fat = np.concatenate([b.parameters[..., 3].ravel() for b in batches])
+    assert set(fat) == {0.0, 1.0}
+    long_ti = np.concatenate([b.parameters[..., 2].ravel() > 1200 for b in batches])
+    assert fat[long_ti].mean() > fat[~long_ti].mean()
+
+
+def test_a_bent_anatomy_neither_folds_nor_stays_as_it_was() -> None:
+    side = np.arange(-100, 101, dtype=np.float32)
+    for seed in range(20):
+        warp = _warp(np.random.default_rng(seed), side, side)
+        assert warp.shape == (3, 201, 201)
+        assert np.abs(warp).max() <= 2 * MOST_WARP
+        (a, b), (c, d) = (
+            [np.diff(warp[k], axis=axis)[:200, :200] for axis in (0, 1)] for k in (0, 1)
+        )
+        assert ((1 + a) * (1 + d) - b * c).min() > 0.0  # the area of a bent square millimetre
+        assert np.abs(warp).mean() > 0.1
 
 
 def test_slabs_are_pieces_of_the_anatomy() -> None:
@@ -173,7 +194,7 @@ def test_subjects_from_files_give_their_own_scans(dataset: Path) -> None:
     batch = sampler.batch(0, 0.0)
     assert batch.images.shape == (2, 3, 32, 32)
     known = {tuple(np.float32(PAPER_SEQUENCES[n].triple)) for n in (1, 5, 7)}
-    assert {tuple(p) for p in batch.parameters.reshape(-1, 3)} == known
+    assert {tuple(p) for p in batch.parameters[..., :3].reshape(-1, 3)} == known
     assert {p.triple for p in sampler.coverage().points} == known
 
 

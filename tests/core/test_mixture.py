@@ -1,0 +1,150 @@
+"""The mixture of tissues: what intensities say, how it is rendered, and what never happens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from crl_core.models.codes import reference_gain
+from crl_core.models.mixture import FAT_LEFT, LAST_ECHO, MixtureCRL
+from crl_core.physics.signal import fse_signal
+from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+
+PD, T2W, FLAIR = (torch.tensor(PAPER_SEQUENCES[n].numbers) for n in (5, 7, 9))
+
+
+def network(**changes: object) -> MixtureCRL:
+    torch.manual_seed(3)
+    made = MixtureCRL(widths=[8, 12, 16], code_width=16, residual_width=8, atoms=40, **changes)  # type: ignore[arg-type]
+    with torch.no_grad():  # as if trained: corrections that are not nothing
+        for layer in (made.shares, made.amount, made.correction, made.doubt_out):
+            layer.weight.normal_(std=0.3)
+    return made.eval()
+
+
+def head(sources: int, side: int = 24) -> torch.Tensor:
+    rng = np.random.default_rng(5)
+    smooth = rng.random((1, sources, side // 4, side // 4)).repeat(4, axis=2).repeat(4, axis=3)
+    return torch.from_numpy(smooth.astype(np.float32))
+
+
+def test_the_tissues_follow_the_signal_equation() -> None:
+    made = network()
+    for number, p in PAPER_SEQUENCES.items():
+        train = SequenceParameters(p.tr, p.te, p.ti, echo_spacing=LAST_ECHO, echo_train_length=1)
+        expected = fse_signal(
+            1.0, made.log_t1.exp().detach().numpy(), made.log_t2.exp().detach().numpy(), train
+        )
+        found = made.signals(torch.tensor(p.numbers)).detach().numpy()
+        np.testing.assert_allclose(found, expected, atol=2e-5, err_msg=f"sequence {number}")
+
+
+def test_the_posterior_is_that_of_the_stated_model() -> None:
+    """Against numeric integration over each tissue's proton density."""
+    made = MixtureCRL(widths=[4, 4], code_width=4, residual_width=4, atoms=3)
+    parameters = torch.stack([PD, T2W])[None]
+    image = torch.tensor([0.62, 0.35])[None, :, None, None]
+    log_share, amount = made.posterior(image, parameters)
+    x = image[0, :, 0, 0].numpy() / reference_gain(parameters[0]).numpy()
+    basis = (made.signals(parameters)[0] * made.log_pd.exp()).detach().numpy()
+    weights, moments = [], []
+    scale = np.linspace(-1.0, 3.0, 40_001)
+    for m in range(3):
+        likely = stats.norm.pdf(x[:, None], scale * basis[:, m, None], 0.05).prod(axis=0)
+        joint = likely * stats.norm.pdf(scale, 1.0, 0.15)
+        mass = integrate.trapezoid(joint, scale)
+        first = integrate.trapezoid(scale * joint, scale)
+        weights.append(made.log_prior[m].exp().item() * mass)
+        moments.append(first / mass)
+    air = 0.02 * stats.norm.pdf(x, 0.0, 0.05).prod()
+    share = np.array([*weights, air]) / (sum(weights) + air)
+    np.testing.assert_allclose(log_share.exp()[0, :, 0, 0].detach().numpy(), share, rtol=2e-4)
+    np.testing.assert_allclose(amount[0, :, 0, 0].detach().numpy(), moments, rtol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(400, 16_000), st.floats(0, 4500), st.integers(0, 1))
+def test_no_voxel_grows_brighter_with_te(tr: float, ti: float, fat: int) -> None:
+    made = network()
+    ti = min(ti, tr - 310.0) if tr > 400 else 0.0
+    ti = 0.0 if ti < 20 else ti
+    with torch.inference_mode():
+        features = made.encode(head(2), torch.stack([PD, T2W])[None])
+        te = torch.linspace(5.0, 300.0, 24)
+        targets = torch.stack([torch.tensor([tr, float(t), ti, fat]) for t in te])[None]
+        images = made.render_many(features, targets)[0]
+    assert float(images.min()) >= 0.0
+    assert float(images.diff(dim=0).max()) <= 1e-6
+    assert float((images[0] - images[-1]).max()) > 0.01
+
+
+def test_the_order_of_the_sources_does_not_matter_but_for_the_unit() -> None:
+    made = network()
+    images, parameters = head(3), torch.stack([PD, T2W, FLAIR])[None]
+    with torch.inference_mode():
+        one = made.encode(images, parameters)
+        order = [0, 2, 1]
+        other = made.encode(images[:, order], parameters[:, order])
+        first = made.render(one, T2W[None])
+        torch.testing.assert_close(made.render(other, T2W[None]), first, rtol=1e-4, atol=1e-6)
+        order = [1, 0, 2]
+        moved = made.render(made.encode(images[:, order], parameters[:, order]), T2W[None])
+    ratio = reference_gain(parameters[0, 1]) / reference_gain(parameters[0, 0])
+    torch.testing.assert_close(moved, first * ratio, rtol=1e-4, atol=1e-6)
+
+
+def test_a_source_that_is_not_there_changes_nothing() -> None:
+    made = network()
+    parameters = torch.stack([PD, T2W, FLAIR])[None]
+    images = head(3)
+    with torch.inference_mode():
+        alone = made.render(made.encode(images[:, :1], parameters[:, :1]), FLAIR[None])
+        there = torch.tensor([[True, False, False]])
+        masked = made.render(made.encode(images, parameters, there), FLAIR[None])
+        both = made.render(made.encode(images[:, :2], parameters[:, :2]), FLAIR[None])
+    torch.testing.assert_close(masked, alone, rtol=1e-4, atol=1e-6)
+    assert float((both - alone).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("shape", [(17, 23), (4, 4), (33, 8)])
+def test_any_size_comes_back(shape: tuple[int, int]) -> None:
+    made = network()
+    with torch.inference_mode():
+        features = made.encode(torch.rand(2, 1, *shape), PD[None, None].repeat(2, 1, 1))
+        assert made.render(features, T2W[None].repeat(2, 1)).shape == (2, 1, *shape)
+        assert {v.shape[-2:] for v in features.values()} == {shape}
+
+
+def test_suppressed_fat_is_dark_and_brain_is_not() -> None:
+    made = network()
+    plain = made.signals(T2W).detach()
+    without = made.signals(torch.cat([T2W[:3], torch.ones(1)])).detach()
+    fat = torch.sigmoid(made.fat) > 0.9
+    assert bool(fat.any())
+    assert float((without / plain)[fat].max()) < FAT_LEFT + 0.1
+    water = torch.sigmoid(made.fat) < 0.05
+    assert float((without / plain)[water].min()) > 0.95
+    # Parameters without the fourth number mean the same as a zero there.
+    torch.testing.assert_close(made.signals(T2W[:3]).detach(), plain)
+
+
+def test_expected_errors_are_positive_and_train_without_touching_the_image() -> None:
+    made = network()
+    features = made.encode(head(1), PD[None, None])
+    doubt = made.spread_many(features, torch.stack([T2W, FLAIR])[None])
+    assert doubt is not None
+    assert doubt.shape == (1, 2, 24, 24)
+    assert bool((doubt > 0).all())
+    doubt.sum().backward()
+    touched = {n.split(".")[0] for n, p in made.named_parameters() if p.grad is not None}
+    assert touched == {"doubt", "doubt_film", "doubt_out"}
+
+
+def test_too_many_sources_are_refused() -> None:
+    made = network(max_sources=2)
+    with pytest.raises(ValueError, match="up to 2 sources, not 3"):
+        made.encode(head(3), torch.stack([PD, T2W, FLAIR])[None])
