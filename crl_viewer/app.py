@@ -239,6 +239,7 @@ class Viewer(QObject):
             view.changed.connect(do.parameters.moved)
             view.released.connect(self._rested)
         panel.sliders.snapRequested.connect(self.commands.snap)
+        panel.sliders.fatToggled.connect(self.commands.fat_suppression)
         panel.presets.chosen.connect(self._preset_chosen)
         panel.plot.axisChosen.connect(lambda axis: self.store.update(curve_axis=axis.lower()))
 
@@ -273,7 +274,8 @@ class Viewer(QObject):
 
     def _reference_entries(self) -> list[int]:
         state = self.store.state
-        free = [i for i in range(len(state.scans)) if i not in state.sources]
+        alone = state.ticked if len(state.ticked) == 1 else ()
+        free = [i for i in range(len(state.scans)) if i not in alone]
         return free or list(range(len(state.scans)))
 
     def _reference_chosen(self, row: int) -> None:
@@ -288,8 +290,8 @@ class Viewer(QObject):
 
     def _reflect(self, old: ViewerState, new: ViewerState) -> None:
         """Bring menus, ticks and the banner up to date."""
-        if old is new or (old.scans, old.sources, old.reference) != (
-            new.scans, new.sources, new.reference
+        if old is new or (old.scans, old.ticked, old.reference) != (
+            new.scans, new.ticked, new.reference
         ):  # fmt: skip
             titles = [strings.scan_title(s) for s in new.scans]
             source = new.sources[0] if new.sources else None

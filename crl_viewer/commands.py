@@ -243,6 +243,11 @@ class Commands:
         self._do.parameters.snap()
         self._do.windows.rested()
 
+    def fat_suppression(self, on: bool) -> None:
+        """Synthesise with fat suppressed, or as it is."""
+        self._do.parameters.suppress_fat(on)
+        self._do.windows.rested()
+
     def step(self, how: tuple[int, bool]) -> None:
         """Move the focused parameter; (steps, coarse)."""
         self._window.panel.sliders.step(None, how[0], how[1])

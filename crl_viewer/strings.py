@@ -34,6 +34,11 @@ ESTIMATED = "Some values are estimated."
 NO_VOLUME = "This scan is a single slice."
 SOURCE_OUTSIDE = "Source settings outside the trained range"
 NEEDS_TIMES = "TR, TE and TI are needed to synthesise"
+FAT = "Fat"
+FAT_CHOICES = ("as it is", "suppressed")
+FAT_TIP = "Synthesise as if fat were suppressed, as is usual in FLAIR and STIR (F)."
+FAT_UNKNOWN = "This network was never told which scans had their fat suppressed."
+LEFT_OUT = "{scan} (left out: compared with)"
 REFERENCE_IS_SOURCE = "Acquired is the source itself"
 
 ROLE_TITLES = {
@@ -70,7 +75,8 @@ def milliseconds(value: float, *, sign: bool = False) -> str:
 def parameters_line(parameters: SequenceParameters) -> str:
     """Write a setting as on the panes: ``TR 5 000  TE 98 ms  TI off``."""
     ti = f"TI {milliseconds(parameters.ti)} ms" if parameters.inverted else "TI off"
-    return f"TR {milliseconds(parameters.tr)}  TE {milliseconds(parameters.te)} ms  {ti}"
+    fat = "  fat suppressed" if parameters.fat_suppression else ""
+    return f"TR {milliseconds(parameters.tr)}  TE {milliseconds(parameters.te)} ms  {ti}{fat}"
 
 
 def acquired_line(scan: Scan) -> str:
@@ -85,7 +91,8 @@ def acquired_line(scan: Scan) -> str:
         origin = scan.origins.get(name)
         doubt = origin.certainty if origin and origin.certainty in _DOUBTS else ""
         words.append(f"{name.upper()} {milliseconds(value)}" + (f" {doubt}" if doubt else ""))
-    return "  ".join(words) + " ms"
+    fat = "  fat suppressed" if scan.parameters.fat_suppression else ""
+    return "  ".join(words) + " ms" + fat
 
 
 _DOUBTS = ("nominal", "estimated")
@@ -268,6 +275,12 @@ def deviation(current: SequenceParameters, acquired: SequenceParameters) -> str:
         else:
             parts.append(f"{name.upper()} {_difference(now - then)}")
     unit = "" if not parts or parts[-1] in ("TI off", "TI on") else " ms"
+    # What a file does not say of fat is no difference.
+    if acquired.fat_suppression is not None:
+        suppressed = current.fat_suppression is True
+        if suppressed != acquired.fat_suppression:
+            fat = "fat suppressed" if suppressed else "fat not suppressed"
+            return f"{', '.join(parts)}{unit}, {fat}" if parts else fat
     return ", ".join(parts) + unit
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crl_core.errors import ParameterError
 from crl_core.sequence import SequenceParameters
 from crl_viewer import strings
@@ -40,7 +42,7 @@ class ParametersController:
         if self._pushing:
             return
         try:
-            parameters = SequenceParameters(tr, te, ti)
+            parameters = self._store.state.parameters.at(tr, te, ti)
         except ParameterError as refusal:
             self._store.update(banner=str(refusal))
             return
@@ -75,8 +77,12 @@ class ParametersController:
     def go(self, parameters: SequenceParameters) -> None:
         """Go to a setting and remember it."""
         self._begin()
-        self._store.update(parameters=_times(parameters))
+        self._store.update(parameters=parameters.plain())
         self.rested()
+
+    def suppress_fat(self, on: bool) -> None:
+        """Synthesise with fat suppressed, or as it is."""
+        self.go(replace(self._store.state.parameters, fat_suppression=on or None))
 
     def undo(self) -> None:
         """Return to the position before."""
@@ -136,6 +142,7 @@ class ParametersController:
 
     def _push_coverage(self, state: ViewerState) -> None:
         coverage = state.model.coverage if state.model is not None else None
+        self._sliders.set_fat_usable(state.model is not None and state.model.knows_fat)
         self._sliders.set_coverage(coverage)
         self._pad.set_coverage(coverage)
 
@@ -145,11 +152,6 @@ class ParametersController:
             self._sliders.set_reference(None, None)
         else:
             self._sliders.set_reference(acquired.name, acquired.parameters)
-
-
-def _times(parameters: SequenceParameters) -> SequenceParameters:
-    """Return TR, TE and TI alone: echo train and field strength are not what sliders set."""
-    return SequenceParameters(*parameters.triple)
 
 
 def _clipped(value: float, low: float, high: float) -> float:

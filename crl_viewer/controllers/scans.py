@@ -30,9 +30,10 @@ class ScansController:
         """Forget every scan."""
         self._from_demo = False
         self._store.update(
-            scans=(), sources=(), reference=None, crosshair=None, slice_index=0, window=None,
-            source_window=None, reference_window=None, frame=None, compared=None, volume=None,
-            curve=None, refusal="", banner="", aligned=MappingProxyType({}), registering=None,
+            scans=(), sources=(), ticked=(), reference=None, crosshair=None, slice_index=0,
+            window=None, source_window=None, reference_window=None, frame=None, compared=None,
+            volume=None, curve=None, refusal="", banner="", registering=None,
+            aligned=MappingProxyType({}),
         )  # fmt: skip
 
     def add(self, scans: Sequence[Scan], *, demo: bool = False, first: int = 0) -> None:
@@ -74,7 +75,7 @@ class ScansController:
     def choose_source(self, index: int) -> None:
         """Make one scan the only source; if it was the reference, the two change places."""
         state = self._store.state
-        if state.sources == (index,):
+        if state.ticked == (index,):
             return
         reference = state.reference
         if reference == index or reference is None:
@@ -84,7 +85,7 @@ class ScansController:
     def toggle_source(self, index: int, on: bool) -> None:
         """Add a scan to the sources or take it away; the last one stays."""
         state = self._store.state
-        sources = [i for i in state.sources if i != index]
+        sources = [i for i in state.ticked if i != index]
         if on:
             limit = state.model.max_sources if state.model is not None else 1
             if not state.scans[index].same_grid(state.scans[(sources or [index])[0]]):
@@ -97,13 +98,14 @@ class ScansController:
         if not sources:
             return
         reference = state.reference
-        if reference in sources:
-            reference = self._free_reference(state, tuple(sources))
+        if reference == index or (reference in sources and len(sources) == 1):
+            free = self._free_reference(state, tuple(sources))
+            reference = reference if free is None and len(sources) > 1 else free
         self._use(tuple(sources), reference)
 
     def choose_reference(self, index: int | None) -> None:
         """Compare with another acquired scan, or with none."""
-        self._use(self._store.state.sources, index)
+        self._use(self._store.state.ticked, index)
 
     # roles -------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class ScansController:
         first_new = len(state.scans)
         source = state.source
         joins = source is not None and all(s.same_grid(source) for s in scans)
-        sources = state.sources if joins else (first_new + first,)
+        sources = state.ticked if joins else (first_new + first,)
         reference = state.reference
         if not joins or reference is None:
             candidates = range(first_new, len(every))
@@ -123,21 +125,28 @@ class ScansController:
         self._use(sources, reference, scans=every)
 
     def _use(
-        self, sources: tuple[int, ...], reference: int | None, scans: tuple[Scan, ...] | None = None
+        self, ticked: tuple[int, ...], reference: int | None, scans: tuple[Scan, ...] | None = None
     ) -> None:
-        """Put roles into the state together with everything that follows from them."""
+        """Put roles into the state together with everything that follows from them.
+
+        A scan that is compared with does not take part in its own synthesis, unless it is all
+        there is.
+        """
         state = self._store.state
         every = state.scans if scans is None else scans
-        if reference is not None and reference in sources and len(every) > len(sources):
-            reference = _best_reference(every, range(len(every)), sources, state.parameters)
-        changes: dict[str, object] = {"scans": every, "sources": sources, "reference": reference}
+        if reference is not None and ticked == (reference,) and len(every) > 1:
+            reference = _best_reference(every, range(len(every)), ticked, state.parameters)
+        sources = tuple(i for i in ticked if i != reference) or ticked
+        changes: dict[str, object] = {
+            "scans": every, "ticked": ticked, "sources": sources, "reference": reference,
+        }  # fmt: skip
         grid = every[sources[0]] if sources else None
         if grid is not None and (state.source is None or not grid.same_grid(state.source)):
             changes |= _first_view(grid)
         if state.source is None and reference is not None:
             known = every[reference].parameters
             if known is not None:
-                changes["parameters"] = SequenceParameters(*known.triple)
+                changes["parameters"] = known.plain()
         self._store.update(**changes)
 
     def _free_reference(self, state: ViewerState, sources: tuple[int, ...]) -> int | None:

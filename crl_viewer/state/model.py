@@ -84,6 +84,8 @@ class ModelFacts:
         ``"robust"`` or ``"minmax"``: how source intensities become model units.
     max_sources
         How many source images it takes at once.
+    knows_fat
+        Whether it was told which scans had their fat suppressed.
     device
         Where it runs, in words.
     card
@@ -97,6 +99,7 @@ class ModelFacts:
     coverage: TrainingCoverage | None = None
     intensity_rule: str = "robust"
     max_sources: int = 1
+    knows_fat: bool = False
     device: str = "CPU"
     card: Card | None = None
     sha256: str = ""
@@ -131,6 +134,8 @@ class ViewerState:
         Every loaded acquired scan, in the order of loading.
     sources
         Indices into `scans` of what the network reads; the first one defines the grid.
+    ticked
+        Those chosen as sources; `sources` is these without the reference where others are left.
     reference
         Index of the acquired scan to compare with, or None.
     parameters
@@ -173,6 +178,7 @@ class ViewerState:
 
     scans: tuple[Scan, ...] = ()
     sources: tuple[int, ...] = ()
+    ticked: tuple[int, ...] = ()
     reference: int | None = None
     parameters: SequenceParameters = PRESETS["T2w"]
     slice_index: int = 0

@@ -82,7 +82,10 @@ class ParameterView(Protocol):
 
 
 class SlidersView(ParameterView, Protocol):
-    """The three sliders and the line below them."""
+    """The three sliders and the lines below them."""
+
+    def set_fat_usable(self, usable: bool) -> None:
+        """Say whether the network knows what suppressed fat is."""
 
     def set_reference(self, label: str | None, parameters: SequenceParameters | None) -> None:
         """Name the acquired setting that can be snapped to."""

@@ -152,6 +152,7 @@ class MainWindow(QMainWindow):
             "invert": state.invert,
             "lock_windows": state.lock_windows,
             "gain_matching": state.gain_matching,
+            "fat_suppression": state.parameters.fat_suppression is True,
             "theme": light,
             "register": bool(state.registered),
             "side_panel": self.panel.isVisibleTo(self),
@@ -167,6 +168,7 @@ class MainWindow(QMainWindow):
             "undo": undo,
             "redo": redo,
             "model_card": state.model is not None,
+            "fat_suppression": state.model is not None and state.model.knows_fat,
             "bundled_checkpoint": state.checkpoint is not None,
             "register": _can_register(state),
         }
@@ -203,10 +205,12 @@ class MainWindow(QMainWindow):
         state = self._state
         several = state.model is not None and state.model.max_sources > 1
         for index, scan in enumerate(state.scans):
-            entry = menu.addAction(strings.scan_title(scan))
+            left_out = index in state.ticked and index not in state.sources
+            title = strings.scan_title(scan)
+            entry = menu.addAction(strings.LEFT_OUT.format(scan=title) if left_out else title)
             entry.setCheckable(True)
-            entry.setChecked(index in state.sources)
-            entry.setEnabled(several or index not in state.sources)
+            entry.setChecked(index in state.ticked)
+            entry.setEnabled(several or index not in state.ticked)
             entry.toggled.connect(lambda on, i=index: self.sourceToggled.emit(i, on))
         menu.setEnabled(bool(state.scans))
 

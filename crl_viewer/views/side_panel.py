@@ -22,8 +22,8 @@ from crl_viewer.views.table import MetricsTable
 
 WIDTH = 336
 WIDE = 400
-SIGNAL_FROM = 796
-AGAINST_FROM = 696
+SIGNAL_FROM = 820
+AGAINST_FROM = 720
 """Lower panels show the signal, and below that the numbers, as a heading only, pixels."""
 
 

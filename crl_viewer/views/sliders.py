@@ -15,6 +15,7 @@ from crl_core.sequence import PRESETS, SequenceParameters
 from crl_core.trust import TrainingCoverage
 from crl_viewer.formatting import clock, milliseconds, parse_ms
 from crl_viewer.strings import deviation
+from crl_viewer.views.fat_row import FatRow
 from crl_viewer.views.scales import (
     NAMES,
     TYPED_RANGES,
@@ -53,6 +54,9 @@ class ParameterSliders(QWidget):
 
     snapRequested = Signal()
 
+    fatToggled = Signal(bool)
+    """Fat suppressed or not, chosen by the user."""
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._parameters = PRESETS["T2w"]
@@ -67,6 +71,7 @@ class ParameterSliders(QWidget):
         """After this the reason of a refused number goes away."""
         self.refusal_end.timeout.connect(lambda: self.snap_line.set_reason(""))
         self.rows = {name: ParameterRow(name, self) for name in NAMES}
+        self.fat = FatRow(self)
         self.snap_line = SnapLine(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -74,7 +79,9 @@ class ParameterSliders(QWidget):
         for name, row in self.rows.items():
             column.addWidget(row)
             self._connect(name, row)
+        column.addWidget(self.fat)
         column.addWidget(self.snap_line)
+        self.fat.toggled.connect(self.fatToggled)
         self.snap_line.clicked.connect(self.snapRequested)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._refresh()
@@ -102,6 +109,10 @@ class ParameterSliders(QWidget):
         self._refresh()
         if not any(row.track.isSliderDown() for row in self.rows.values()):
             self._describe()
+
+    def set_fat_usable(self, usable: bool) -> None:
+        """Say whether the network knows what suppressed fat is."""
+        self.fat.set_usable(usable)
 
     def set_acquired(self, acquired: Sequence[tuple[str, SequenceParameters]]) -> None:
         """Mark the acquired settings; handles snap to them."""
@@ -191,6 +202,7 @@ class ParameterSliders(QWidget):
     def _refresh(self) -> None:
         """Bring tracks, fields and the line below in step with the values."""
         now = self._parameters
+        self.fat.set_suppressed(now.fat_suppression is True)
         suggested = self._coverage.suggestion(now)
         scales = {name: self._scale(name) for name in NAMES}
         trust = self._trust(scales)

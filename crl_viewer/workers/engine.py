@@ -346,6 +346,7 @@ def open_synthesizer(
     facts = replace(
         _facts(loaded.card, loaded.path),
         max_sources=loaded.model.max_sources,
+        knows_fat=loaded.model.knows_fat,
         device=synthesizer.device_name,
     )
     return synthesizer, facts

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import ANY, MagicMock
 
@@ -165,6 +166,34 @@ def test_several_sources_as_far_as_the_network_takes_them(loaded: Rig) -> None:
     assert loaded.state.sources == (2,)
 
 
+def test_a_source_that_is_compared_with_is_left_out_until_it_no_longer_is(loaded: Rig) -> None:
+    loaded.store.update(model=facts(max_sources=3))
+    loaded.scans.toggle_source(2, True)
+    loaded.scans.toggle_source(1, True)
+    assert loaded.state.ticked == (0, 2, 1)
+    loaded.scans.choose_reference(2)
+    assert loaded.state.reference == 2
+    assert loaded.state.sources == (0, 1)
+    assert TI not in loaded.newest.sources
+    loaded.scans.choose_reference(0)
+    assert loaded.state.sources == (2, 1)
+    assert loaded.state.source is TI
+    assert loaded.newest.sources[0] is TI
+    loaded.scans.choose_reference(None)
+    assert loaded.state.sources == loaded.state.ticked == (0, 2, 1)
+
+
+def test_the_last_source_that_is_not_compared_with_stays(loaded: Rig) -> None:
+    loaded.store.update(model=facts(max_sources=3))
+    loaded.scans.toggle_source(1, True)
+    loaded.scans.choose_reference(1)
+    assert loaded.state.sources == (0,)
+    loaded.scans.toggle_source(0, False)
+    assert loaded.state.ticked == (1,)
+    assert loaded.state.sources == (1,)
+    assert loaded.state.reference not in loaded.state.sources
+
+
 def test_a_second_source_must_share_the_grid(loaded: Rig) -> None:
     loaded.store.update(model=facts(max_sources=2))
     loaded.open(make_scan("d", SequenceParameters(5000, 50), spacing=1.5))
@@ -216,6 +245,40 @@ def test_every_request_has_a_higher_generation(loaded: Rig) -> None:
         loaded.parameters.moved(5000, te, 0)
     generations = [c.args[0].generation for c in loaded.worker.submit.call_args_list]
     assert generations == sorted(set(generations))
+
+
+def test_suppressed_fat_stays_while_the_sliders_move_and_can_be_undone(loaded: Rig) -> None:
+    loaded.parameters.moved(4000, 80, 0)
+    loaded.parameters.suppress_fat(True)
+    assert loaded.newest.parameters.fat_suppression is True
+    loaded.parameters.moved(4000, 60, 0)
+    loaded.parameters.contrast_drag(0.1, 0.0)
+    loaded.parameters.rested()
+    assert loaded.state.parameters.fat_suppression is True
+    loaded.parameters.suppress_fat(False)
+    assert loaded.state.parameters.fat_suppression is None
+    loaded.parameters.undo()
+    assert loaded.newest.parameters.fat_suppression is True
+
+
+def test_snapping_takes_over_whether_fat_was_suppressed(loaded: Rig) -> None:
+    told = replace(TE90, parameters=SequenceParameters(5000, 90, fat_suppression=True))
+    loaded.store.update(scans=(TE10, told, TI))
+    loaded.scans.choose_reference(1)
+    loaded.parameters.moved(5000, 90, 0)
+    loaded.work()
+    assert "fat not suppressed" in loaded.error.set_words.call_args.kwargs["note"][0]
+    loaded.parameters.snap()
+    loaded.work()
+    assert loaded.newest.parameters.numbers == (5000, 90, 0, 1)
+    assert loaded.error.set_words.call_args.kwargs["note"] is None
+
+
+def test_the_switch_is_for_networks_that_know_fat(loaded: Rig) -> None:
+    loaded.store.update(model=facts(knows_fat=True))
+    loaded.sliders.set_fat_usable.assert_called_with(True)
+    loaded.store.update(model=facts())
+    loaded.sliders.set_fat_usable.assert_called_with(False)
 
 
 def test_snap_goes_to_the_reference_and_ends_the_note(loaded: Rig) -> None:

@@ -215,6 +215,12 @@ def test_several_sources_through_the_menu(opened: Opened) -> None:
     opened.until(opened.at_rest)
     assert opened.store.state.sources == (0, 1)
     assert "and 1 more source" in opened.window.panes.source.words().lines
+    opened.viewer.controllers.scans.choose_reference(1)
+    opened.window.bar.menus["Model"].aboutToShow.emit()
+    entry = menu.actions()[1]
+    assert entry.isChecked()
+    assert "left out: compared with" in entry.text()
+    assert opened.store.state.sources == (0,)
 
 
 # files ----------------------------------------------------------------------------------------

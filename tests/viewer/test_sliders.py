@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -471,3 +472,22 @@ def test_texts():
     for text in ("", "ms", "1e3", "1.2.3", "5 km", "nan", "inf", "1 s ms"):
         with pytest.raises(ParameterError):
             parse_ms(text)
+
+
+def test_fat_is_chosen_below_the_sliders(sliders, qtbot):
+    chosen: list[bool] = []
+    sliders.fatToggled.connect(chosen.append)
+    buttons = sliders.fat.choice.buttons
+    assert not any(b.isEnabled() for b in buttons)
+    QTest.mouseClick(buttons[1], Qt.MouseButton.LeftButton)
+    assert chosen == []
+    sliders.set_fat_usable(True)
+    QTest.mouseClick(buttons[1], Qt.MouseButton.LeftButton)
+    QTest.mouseClick(buttons[0], Qt.MouseButton.LeftButton)
+    assert chosen == [True, False]
+    now = sliders.parameters()
+    sliders.set_parameters(dataclasses.replace(now, fat_suppression=True))
+    assert sliders.fat.suppressed
+    sliders.set_parameters(now)
+    assert not sliders.fat.suppressed
+    assert chosen == [True, False]

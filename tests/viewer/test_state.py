@@ -279,6 +279,19 @@ def test_deviation(current: tuple, acquired: tuple, text: str) -> None:
     assert strings.deviation(SequenceParameters(*current), SequenceParameters(*acquired)) == text
 
 
+def test_fat_is_part_of_a_comparison_where_the_file_tells() -> None:
+    plain, suppressed = (SequenceParameters(5000, 90, fat_suppression=f) for f in (False, True))
+    unknown = SequenceParameters(5000, 90)
+    assert strings.deviation(suppressed, plain) == "fat suppressed"
+    assert strings.deviation(unknown, suppressed) == "fat not suppressed"
+    assert strings.deviation(suppressed.at(te=98), plain) == "TE +8 ms, fat suppressed"
+    assert strings.deviation(suppressed, unknown) == strings.deviation(plain, unknown) == ""
+    assert strings.deviation(suppressed, suppressed) == ""
+    assert strings.parameters_line(suppressed).endswith("fat suppressed")
+    assert "fat" not in strings.parameters_line(plain)
+
+
+
 def test_numbers_have_thin_spaces_and_a_true_minus() -> None:
     assert strings.number(-8142.5, 1) == "−8\u2009142.5"
     assert strings.milliseconds(10.42) == "10.42"
