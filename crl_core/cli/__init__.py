@@ -16,6 +16,7 @@ import typer
 
 from crl_core import __version__
 from crl_core.cli.arranging import arrange
+from crl_core.cli.benchmarking import benchmark
 from crl_core.cli.checking import check
 from crl_core.cli.evaluating import evaluate
 from crl_core.cli.inspecting import inspect
@@ -28,13 +29,15 @@ from crl_core.errors import CRLError
 
 app = typer.Typer(
     name="crl",
-    help="Explore MR contrast: synthesise, inspect, simulate, check, prepare, train and evaluate.",
+    help="Explore MR contrast: synthesise, inspect, simulate, check, prepare, train and benchmark.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (synth, inspect, simulate, arrange, check, mend, prepare, train, evaluate):
+for command in (
+    synth, inspect, simulate, arrange, check, mend, prepare, train, evaluate, benchmark
+):  # fmt: skip
     app.command()(command)
 
 
@@ -53,7 +56,7 @@ def _options(
         False, "--debug", help="Show the traceback of an error; works anywhere on the line."
     ),
 ) -> None:
-    """Explore MR contrast: synthesise, inspect, simulate, check, prepare, train and evaluate."""
+    """Explore MR contrast: synthesise, inspect, simulate, check, prepare, train and benchmark."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,7 +31,7 @@ def follow(events: Generator[Event, None, None], run: Path, *, tensorboard: bool
     with ExitStack() as stack:
         write = stack.enter_context(_tensorboard(run)) if tensorboard else None
         show = stack.enter_context(_shown())
-        stack.enter_context(_polite())
+        stack.enter_context(polite())
         try:
             for event in events:
                 finished = isinstance(event, Finished)
@@ -46,7 +46,7 @@ def follow(events: Generator[Event, None, None], run: Path, *, tensorboard: bool
 
 
 @contextmanager
-def _polite() -> Iterator[None]:
+def polite() -> Iterator[None]:
     """Take a request to end, as the system sends at shut-down, like Ctrl+C."""
 
     def interrupt(*_: Any) -> None:

@@ -34,6 +34,13 @@ _GAIN = (800.0, 3000.0)
 
 _CEREBRUM = ("white matter", "cortical grey matter")
 
+TRUE_TISSUES: dict[str, tuple[str, ...]] = {
+    "CSF": ("cerebrospinal fluid", "ventricular fluid"),
+    "GM": ("cortical grey matter",),
+    "WM": ("white matter",),
+}
+"""Classes of the tissue map, numbered from 1, and the rows of the tissue table each takes in."""
+
 
 def make_subject(job: SubjectJob, watch: Callable[[], None]) -> SubjectDone:
     """Simulate one subject and write its files; the same job always gives the same bytes.
@@ -73,6 +80,8 @@ def make_subject(job: SubjectJob, watch: Callable[[], None]) -> SubjectDone:
     ]
     if job.options.maps or job.options.lesions:
         _write_truth(job, scanner.maps(starts), affine)
+    if job.options.maps:
+        _write_tissues(job, true_tissues(subject, starts, step, scanner.image), affine)
     row = {
         "participant_id": f"sub-{job.label}",
         # The map's file name may name a person; its place in the list does not.
@@ -237,6 +246,70 @@ def _write_names(path: Path) -> None:
     lines = ["index\tname", *(f"{tissue_index(n)}\t{n}" for n in names)]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def true_tissues(
+    subject: DigitalSubject, starts: Sequence[int], step: int, image: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return which voxels of the images are of one single tissue.
+
+    Parameters
+    ----------
+    subject
+        The anatomy.
+    starts, step
+        First plane of every slice and planes a slice, as the scanner takes them.
+    image
+        Pixels of a slice along x and y.
+
+    Returns
+    -------
+    classes
+        (x, y, slices): 1, 2, 3 for the classes of `TRUE_TISSUES`, 0 for everything else, for
+        inclusions, and for voxels that hold more than one tissue.
+    """
+    found = np.zeros((*image, len(starts)), np.uint8)
+    for k, start in enumerate(starts):
+        cut = slice(start, start + step)
+        planes = subject.tissues[:, :, cut]
+        for number, names in enumerate(TRUE_TISSUES.values(), start=1):
+            inside = np.isin(planes, [tissue_index(name) for name in names])
+            if subject.inclusions is not None:
+                inside &= subject.inclusions.weight[:, :, cut] == 0
+            found[:, :, k][_filled(np.asarray(inside.all(axis=2)), image)] = number
+    return found
+
+
+def _filled(plane: NDArray[np.bool_], image: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels of an image within which a plane of the anatomy is set throughout."""
+    for axis, count in enumerate(image):
+        length = plane.shape[axis]
+        edges = np.arange(count + 1) * length / count
+        # A hair's breadth, so that rounding does not draw in the next voxel.
+        low = np.floor(edges[:-1] + 1e-6).astype(int)
+        high = np.ceil(edges[1:] - 1e-6).astype(int)
+        missing = np.cumsum(~plane, axis=axis)
+        upto = np.concatenate([np.zeros_like(missing.take([0], axis)), missing], axis)
+        plane = upto.take(high, axis) == upto.take(low, axis)
+    return plane
+
+
+def _write_tissues(
+    job: SubjectJob, classes: NDArray[np.uint8], affine: NDArray[np.float64]
+) -> None:
+    """Write the voxels of one tissue as BIDS writes a segmentation, with what its labels mean."""
+    root = job.folder / "derivatives" / DERIVATIVE / f"sub-{job.label}" / "anat"
+    stem = f"sub-{job.label}_desc-tissues_dseg"
+    scan = Scan(classes.astype(np.float32), affine, "tissues")
+    about = {SIMULATED_FIELD: True}
+    io.save(scan, root / f"{stem}.nii.gz", sidecar=about, description=f"{SIMULATED_MARK} truth")
+    rows = [
+        f"{number}\t{' and '.join(names)}\t{short}"
+        for number, (short, names) in enumerate(TRUE_TISSUES.items(), start=1)
+    ]
+    with atomic_path(root / f"{stem}.tsv") as temporary:
+        text = "\n".join(["index\tname\tabbreviation", *rows]) + "\n"
+        temporary.write_text(text, encoding="utf-8")
 
 
 def suffix_of(parameters: SequenceParameters) -> str:

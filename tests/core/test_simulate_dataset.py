@@ -69,7 +69,7 @@ def test_every_file_says_that_it_is_simulated(label_file: Path, tmp_path: Path) 
     options = SimulationOptions(maps=True, lesions=("ms",))
     simulate_dataset([label_file], out, PD, n_slices=2, options=options)
     sidecars = [json.loads(p.read_text()) for p in out.rglob("*.json")]
-    assert len(sidecars) == 2 + 1 + 6
+    assert len(sidecars) == 2 + 1 + 7
     assert all(fields.get("CRLSynthetic") for fields in sidecars)
     (image,) = find_subjects(out)[0].images
     assert "no person was scanned" in io.load(image).note
