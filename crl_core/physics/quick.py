@@ -1,7 +1,7 @@
 """One slice of one subject in image space, for training: most of the realism at little cost.
 
 Against `crl_core.physics.scanner` the point spread is a Gaussian instead of k-space, the transmit
-field is the same everywhere, there is one receive channel, and fat and ghosts move by whole pixels.
+field is the same everywhere, there is one receive channel, and ghosts move by whole pixels.
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ class QuickSlice:
         Receive profile, (rows, columns).
     realism
         Of the subject and the session.
+    phase
+        Axis of phase encoding, the same for all sequences of a session as a rule.
     """
 
     voxels: Voxels
     coil: FloatArray
     realism: Realism
+    phase: int = 0
 
     def acquire(
         self,
@@ -70,12 +73,12 @@ class QuickSlice:
             profile = np.full(count, 1.0 / count, dtype=np.float32)
         sequence = SequenceSignal(parameters, voxels.table, r, varied=False)
         planes = group_planes(voxels, sequence.of(voxels), profile)
-        phase = int(rng.integers(0, 2))
+        phase = self.phase
         pulsates = r.ghost > 0 and rng.random() < 0.5
         total = np.zeros(voxels.shape[1:], dtype=np.float32)
         for group, plane in planes.items():
-            if group == "fat" and r.fat_shift >= 0.5:
-                plane = np.roll(plane, round(r.fat_shift), axis=1 - phase)
+            if group == "fat" and r.fat_shift:
+                plane = _moved(plane, r.fat_shift, 1 - phase)
             total += plane
             if pulsates and group in ("fluid", "blood"):
                 _ghost(rng, total, plane, r.ghost, phase)
@@ -132,7 +135,9 @@ def draw_slice(
         water = smooth_field(rng, plane, (1.5, 4.0, 12.0)) * np.float32(realism.texture)
         iron = smooth_field(rng, plane, (1.5, 6.0)) * np.float32(0.5 * realism.texture)
     voxels = make_voxels(tissues, table, water=water, iron=iron, inclusions=inclusions)
-    return QuickSlice(voxels, coil_profile(rng, plane, realism.bias), realism)
+    # Mostly from right to left, as in axial heads; `crl_core.physics.scanner` knows no other.
+    phase = int(rng.random() < 0.2)
+    return QuickSlice(voxels, coil_profile(rng, plane, realism.bias), realism, phase)
 
 
 def _inclusions(
@@ -164,6 +169,14 @@ def coil_profile(rng: np.random.Generator, shape: tuple[int, int], depth: float)
     field *= np.float32(depth / max(float(np.ptp(field)), 1e-6))
     profile = np.exp(field)
     return np.asarray(profile / profile.mean(), dtype=np.float32)
+
+
+def _moved(plane: FloatArray, shift: float, axis: int) -> FloatArray:
+    """Displace by a positive number of pixels, linearly interpolated."""
+    whole = int(shift)
+    part = np.float32(shift - whole)
+    near = np.roll(plane, whole, axis)
+    return np.asarray(near + part * (np.roll(near, 1, axis) - near))
 
 
 def _ghost(
