@@ -95,6 +95,17 @@ def acquired_line(scan: Scan) -> str:
     return "  ".join(words) + " ms" + fat
 
 
+def contradicts(name: str, psnr: float) -> str:
+    """Name a source that does not fit the others."""
+    fit = number(min(psnr, 99.0), 0)
+    return f"{name} contradicts the other sources ({fit} dB) and counts less."
+
+
+def given_back(name: str, psnr: float) -> str:
+    """Say how well the network gives a source back from all of them."""
+    return f"{name} is given back from the sources at {number(min(psnr, 99.0), 1)} dB"
+
+
 _DOUBTS = ("nominal", "estimated")
 
 

@@ -32,7 +32,7 @@ class ScansController:
         self._store.update(
             scans=(), sources=(), ticked=(), reference=None, crosshair=None, slice_index=0,
             window=None, source_window=None, reference_window=None, frame=None, compared=None,
-            volume=None, curve=None, refusal="", banner="", registering=None,
+            volume=None, curve=None, agreed=None, refusal="", banner="", registering=None,
             aligned=MappingProxyType({}),
         )  # fmt: skip
 

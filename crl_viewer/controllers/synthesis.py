@@ -11,7 +11,7 @@ from typing import Protocol
 from crl_viewer.state.model import ModelFacts, Store, ViewerState, differs
 from crl_viewer.state.requests import RenderRequest
 from crl_viewer.state.resolve import render_request
-from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
 from crl_viewer.views.bases import ShellView, StatusView
 from crl_viewer.workers import events
 
@@ -93,6 +93,8 @@ class SynthesisController:
                 self._store.update(volume=event)
             case Curve():
                 self._store.update(curve=event)
+            case Agreed():
+                self._store.update(agreed=event)
             case events.Refused(request=request, message=message):
                 if self._newest is not None and request.image == self._newest.image:
                     self._store.update(refusal=message)

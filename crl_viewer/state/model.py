@@ -20,7 +20,7 @@ from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
 from crl_core.sequence import PRESETS, SequenceParameters
 from crl_core.trust import TrainingCoverage
 from crl_viewer.state.requests import Axis, Voxel
-from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
 
 if TYPE_CHECKING:
     from crl_core.card import Card
@@ -170,7 +170,7 @@ class ViewerState:
         The (reference index, source index) that is being registered, or None.
     banner
         One line about the last thing that went wrong, or empty.
-    frame, compared, volume, curve
+    frame, compared, volume, curve, agreed
         The newest results; see `current_frame` for whether a frame still belongs to the choice.
     refusal
         Why the newest request could not be met, or empty.
@@ -207,6 +207,7 @@ class ViewerState:
     compared: Compared | None = None
     volume: VolumeCompared | None = None
     curve: Curve | None = None
+    agreed: Agreed | None = None
     refusal: str = ""
 
     @property
@@ -256,6 +257,14 @@ class ViewerState:
         if frame is None or frame.request.checkpoint != self.checkpoint:
             return None
         return frame if frame.request.sources == self.source_scans else None
+
+    @property
+    def current_agreement(self) -> Agreed | None:
+        """How the chosen sources fit together for the chosen checkpoint, once that is known."""
+        found = self.agreed
+        if found is None or found.request.checkpoint != self.checkpoint:
+            return None
+        return found if found.request.sources == self.source_scans else None
 
     @property
     def current_error(self) -> FloatArray | None:

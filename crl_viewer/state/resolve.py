@@ -146,8 +146,16 @@ def _source_words(state: ViewerState, corner: str) -> PaneWords:
         doubts.append(_doubt(source))
     if _source_outside(state):
         doubts.append(strings.SOURCE_OUTSIDE)
-    note: tuple[str, Tone] | None = (" ".join(doubts), "warn") if doubts else None
+    agreed = state.current_agreement
+    if agreed is not None and agreed.contradicting is not None:
+        k = agreed.contradicting
+        doubts.append(strings.contradicts(state.source_scans[k].name, agreed.psnr[k]))
+    text = ". ".join([*(d.rstrip(".") for d in doubts[:-1]), *doubts[-1:]])
+    note: tuple[str, Tone] | None = (text, "warn") if doubts else None
     tip = strings.scan_tip(source)
+    if agreed is not None:
+        given_back = zip(state.source_scans, agreed.psnr, strict=True)
+        tip = "\n".join([tip, *(strings.given_back(s.name, psnr) for s, psnr in given_back)])
     return PaneWords("Source", tuple(lines), corner=corner, note=note, tip=tip)
 
 

@@ -55,6 +55,25 @@ class VolumeCompared:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Agreed:
+    """How well the sources fit together, found out at rest.
+
+    Parameters
+    ----------
+    request
+        Whose sources.
+    psnr
+        How well the network gives each source back from all of them, dB.
+    contradicting
+        Which of them does not fit the others and therefore counts less; None where all fit.
+    """
+
+    request: RenderRequest
+    psnr: tuple[float, ...]
+    contradicting: int | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Curve:
     """The network's signal at one voxel along one parameter; x in ms, y in model units."""
 

@@ -23,7 +23,7 @@ from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
 from crl_core.sequence import TE_RANGE, TI_RANGE, TR_RANGE, SequenceParameters
 from crl_viewer.state.model import ModelFacts
 from crl_viewer.state.requests import Axis, RenderRequest
-from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
 from crl_viewer.workers import events
 from crl_viewer.workers.latest import Newer
 
@@ -58,6 +58,21 @@ class Synthesis(Protocol):
         self, parameters: Sequence[SequenceParameters], index: int, row: int, column: int
     ) -> FloatArray:
         """Return the signal of one voxel at many settings."""
+
+    def agreement(self) -> Fit:
+        """Return how well the sources fit together."""
+
+
+class Fit(Protocol):
+    """What the engine uses of `crl_core.synthesis.agreement.Agreement`."""
+
+    @property
+    def psnr(self) -> tuple[float, ...]:
+        """How well each source is given back, dB."""
+
+    @property
+    def contradicting(self) -> int | None:
+        """Which source contradicts the others."""
 
 
 Opener = Callable[[Path | None, Callable[[str], None]], tuple[Synthesis, ModelFacts]]
@@ -99,6 +114,7 @@ class Engine:
         self._judged_of: tuple[tuple[Scan, Scan | None] | None, BoolArray | None] = (None, None)
         self._volume_done: tuple[object, ...] | None = None
         self._curve_done: tuple[object, ...] | None = None
+        self._agreed: tuple[object, ...] | None = None
 
     def work(self, request: RenderRequest, newer: Newer) -> None:
         """Render one slice and compare it; report a refusal as one line."""
@@ -131,6 +147,8 @@ class Engine:
             return
         try:
             self._curve(synthesizer, request)
+            if not newer():
+                self._agreement(synthesizer, request)
             if not newer() and not request.learning:
                 self._volume(synthesizer, request, newer)
         except CRLError as refusal:
@@ -207,6 +225,7 @@ class Engine:
     def _forget(self) -> None:
         """Forget what another network made."""
         self._rendered = self._shown = self._volume_done = self._curve_done = None
+        self._agreed = None
         self._sources = ()
 
     def _notice(self, text: str) -> None:
@@ -293,6 +312,13 @@ class Engine:
         numbers = compare(volume, acquired, mask, peak, slice_axis=source.slice_axis)
         self._volume_done = key
         self._emit(VolumeCompared(request, numbers))
+
+    def _agreement(self, synthesizer: Synthesis, request: RenderRequest) -> None:
+        key = request.scene[:3]
+        if self._agreed != key and self._sources == request.sources:
+            found = synthesizer.agreement()
+            self._agreed = key
+            self._emit(Agreed(request, found.psnr, found.contradicting))
 
     def _curve(self, synthesizer: Synthesis, request: RenderRequest) -> None:
         if request.voxel is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from crl_viewer.state.model import ModelFacts
 from crl_viewer.state.requests import RenderRequest
-from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,6 @@ class ExportFailed:
 
 ModelEvent = ModelLoading | ModelReady | ModelFailed | ModelKept
 Event = (
-    ModelEvent | Frame | Compared | VolumeCompared | Curve | Refused | Notice
+    ModelEvent | Frame | Compared | VolumeCompared | Curve | Agreed | Refused | Notice
     | Exported | ExportFailed
 )  # fmt: skip

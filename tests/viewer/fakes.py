@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -58,6 +59,8 @@ class FakeSynthesizer:
         self.entered = threading.Event()
         self.refuse: CRLError | None = None
         self.volumes = 0
+        self.agreed = 0
+        self.contradicting: int | None = None
 
     @property
     def scale(self) -> IntensityScale:
@@ -95,6 +98,11 @@ class FakeSynthesizer:
             raise CRLError("cancelled")
         image = self.scale.to_model(self.sources[0].data) * self._factor(parameters)
         return np.asarray(image, np.float32)
+
+    def agreement(self) -> SimpleNamespace:
+        self.agreed += 1
+        psnr = tuple(30.0 - k for k in range(len(self.sources)))
+        return SimpleNamespace(psnr=psnr, contradicting=self.contradicting)
 
     def render_points(
         self, parameters: Sequence[SequenceParameters], index: int, row: int, column: int

@@ -119,6 +119,11 @@ class Rig:
         self.files |= {f"{s.name}.nii": Opened(s) for s in scans}
         self.opening.open_paths([Path(f"{s.name}.nii") for s in scans])
 
+    def rest(self) -> None:
+        """Serve the newest request and do what waits for quiet."""
+        self.work()
+        self.engine.rest(self.worker.submit.call_args.args[0], lambda: False)
+
     def work(self) -> None:
         """Do the newest request."""
         self.engine.work(self.worker.submit.call_args.args[0], lambda: False)

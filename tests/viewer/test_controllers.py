@@ -194,6 +194,28 @@ def test_the_last_source_that_is_not_compared_with_stays(loaded: Rig) -> None:
     assert loaded.state.reference not in loaded.state.sources
 
 
+def test_a_source_that_contradicts_the_others_is_named(loaded: Rig) -> None:
+    loaded.store.update(model=facts(max_sources=3))
+    loaded.scans.toggle_source(2, True)
+    loaded.opener.synthesizer.contradicting = 1
+    loaded.rest()
+    words = loaded.source.set_words.call_args.kwargs
+    outside = "Source settings outside the trained range"
+    named = "c contradicts the other sources (29 dB) and counts less."
+    assert words["note"] == (f"{outside}. {named}", "warn")
+    assert "a is given back from the sources at 30.0 dB" in words["tip"]
+    times = loaded.opener.synthesizer.agreed
+    loaded.parameters.moved(4000, 80, 0)
+    loaded.rest()
+    assert loaded.opener.synthesizer.agreed == times  # that of a setting is that of all
+    loaded.opener.synthesizer.contradicting = None
+    loaded.scans.toggle_source(2, False)
+    assert "contradicts" not in str(loaded.source.set_words.call_args.kwargs["note"])
+    loaded.rest()
+    assert "contradicts" not in str(loaded.source.set_words.call_args.kwargs["note"])
+    assert loaded.opener.synthesizer.agreed == times + 1
+
+
 def test_a_second_source_must_share_the_grid(loaded: Rig) -> None:
     loaded.store.update(model=facts(max_sources=2))
     loaded.open(make_scan("d", SequenceParameters(5000, 50), spacing=1.5))
