@@ -113,6 +113,8 @@ ACTIONS: Mapping[str, Action] = _table(
         Action(f"preset:{name}", name, str(n), "", f"Preset {name}", argument=name)
         for n, name in enumerate(PRESETS, start=1)
     ),
+    Action("expected_error", "Expected error", "U", "",
+           "Show how far off the network expects to be, in place of the error", True),
     Action("gain_matching", "Match gain in the error map", "Ctrl+G", "",
            "Multiply the synthesised image by one least-squares factor first", True),
     *(
@@ -142,7 +144,8 @@ MENUS: Mapping[str, tuple[str, ...]] = {
               "scan_facts:acquired", "scan_times:acquired"),
     "Contrast": ("undo", "redo", "snap", "fat_suppression", "-",
                  *(f"preset:{name}" for name in PRESETS), "-",
-                 "step:down", "step:up", "step:far-down", "step:far-up", "-", "gain_matching",
+                 "step:down", "step:up", "step:far-down", "step:far-up", "-", "expected_error",
+                 "gain_matching",
                  "error_limit:5", "error_limit:10", "error_limit:20"),
     "Model": ("@sources", "-", "train", "open_run", "-", "open_checkpoint", "bundled_checkpoint",
               "-", "model_card"),

@@ -62,8 +62,8 @@ IMAGE_MENU = ("reset_view", "maximise", "auto_window", "invert", "-", "snap", "-
               "screenshot")  # fmt: skip
 SOURCE_MENU = (*IMAGE_MENU, "-", "scan_facts:source", "scan_times:source")
 ACQUIRED_MENU = (*IMAGE_MENU, "-", "register", "scan_facts:acquired", "scan_times:acquired")
-ERROR_MENU = ("reset_view", "maximise", "-", "gain_matching", "error_limit:5", "error_limit:10",
-              "error_limit:20")  # fmt: skip
+ERROR_MENU = ("reset_view", "maximise", "-", "expected_error", "gain_matching", "error_limit:5",
+              "error_limit:10", "error_limit:20")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -257,6 +257,10 @@ class Commands:
         self._do.parameters.preset(name, PRESETS[name])
         self._do.windows.rested()
 
+    def expected_error(self, on: bool) -> None:
+        """Show what the network expects in the error pane, or the error itself."""
+        self._store.update(show_expected=on)
+
     def gain_matching(self, on: bool) -> None:
         """Make the error map after one gain, or as is."""
         self._store.update(gain_matching=on)

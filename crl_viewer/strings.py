@@ -34,6 +34,12 @@ ESTIMATED = "Some values are estimated."
 NO_VOLUME = "This scan is a single slice."
 SOURCE_OUTSIDE = "Source settings outside the trained range"
 NEEDS_TIMES = "TR, TE and TI are needed to synthesise"
+EXPECTED_LINE = "mean error the network expects of itself"
+EXPECTED_TIP = (
+    "Learnt on digital heads. A voxel's figure says little about structures: a lesion that is "
+    "missed is missed with confidence."
+)
+NOT_TOLD = "This network does not tell how sure it is"
 FAT = "Fat"
 FAT_CHOICES = ("as it is", "suppressed")
 FAT_TIP = "Synthesise as if fat were suppressed, as is usual in FLAIR and STIR (F)."

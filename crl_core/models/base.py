@@ -32,6 +32,8 @@ class CRL(nn.Module, ABC):
         Whether slices should be turned as anatomies in RAS order lie before they are encoded.
     knows_fat
         Whether the fourth parameter, suppressed fat, means anything to it.
+    knows_doubt
+        Whether it tells how far off it expects to be (`spread_many`).
     """
 
     max_sources: int = 1
@@ -39,6 +41,7 @@ class CRL(nn.Module, ABC):
     carries_residual: bool = True
     knows_up: bool = False
     knows_fat: bool = False
+    knows_doubt: bool = False
     _overview: Tensor | None = None
 
     @classmethod

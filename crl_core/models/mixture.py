@@ -87,6 +87,7 @@ class MixtureCRL(CRL):
     carries_residual = True
     knows_up = True
     knows_fat = True
+    knows_doubt = True
 
     def __init__(
         self,

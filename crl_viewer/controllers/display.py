@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crl_core.geometry import SlicePlane, position_text
-from crl_core.scan import IntensityScale, Scan
+from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_viewer import strings
 from crl_viewer.controllers.readout import (
     acquired_points,
@@ -161,8 +161,9 @@ class DisplayController:
                 self._panes.synthesised.set_image(self._plane.to_display(frame.synthesised))
             else:
                 self._panes.synthesised.set_image(None, resolve(new).synthesised.message)
-        error = None if new.refusal else new.current_error
-        if error is not (None if old.refusal else old.current_error):
+        error = None if new.refusal else _error_shown(new)
+        if error is not (None if old.refusal else _error_shown(old)):
+            self._panes.error.set_signed(not new.expected_shown)
             self._panes.error.set_error(
                 self._plane.to_display(error) if error is not None and self._plane else None
             )
@@ -202,7 +203,7 @@ class DisplayController:
             "source": state.source is None,
             "synthesised": state.current_frame is None or bool(state.refusal),
             "acquired": state.reference_on_grid is None,
-            "error": False,
+            "error": state.expected_shown and state.current_expected is None,
         }[role]
 
     def _show_levels(self, old: ViewerState, new: ViewerState) -> None:
@@ -267,6 +268,10 @@ class DisplayController:
             if place != self._drawn_at:
                 self._drawn_at = place
                 self._plot.rest()
+
+
+def _error_shown(state: ViewerState) -> FloatArray | None:
+    return state.current_expected if state.expected_shown else state.current_error
 
 
 def _foreground(source: Scan, plane: SlicePlane) -> tuple[float, float, float, float]:

@@ -23,7 +23,7 @@ def value_at(state: ViewerState, role: str) -> str:
     if value is None or not np.isfinite(value):
         return ""
     if role == "error":
-        return f"{strings.number(value, 1, sign=True)} %"
+        return f"{strings.number(value, 1, sign=not state.expected_shown)} %"
     return strings.number(value, 3)
 
 
@@ -36,7 +36,8 @@ def probe_texts(state: ViewerState, where: str) -> list[str]:
     for role in ("source", "synthesised", "acquired", "error"):
         value = value_at(state, role)
         if value:
-            texts.append(f"{role} {value}")
+            what = "expected error" if role == "error" and state.expected_shown else role
+            texts.append(f"{what} {value}")
     return texts
 
 
@@ -94,7 +95,7 @@ def _value(state: ViewerState, role: str) -> float | None:
     place = tuple(v for n, v in enumerate(voxel) if n != source.slice_axis)
     if role == "synthesised":
         return float(frame.synthesised[place])
-    error = state.current_error
+    error = state.current_expected if state.expected_shown else state.current_error
     return None if error is None else float(error[place])
 
 

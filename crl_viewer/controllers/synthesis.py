@@ -148,7 +148,7 @@ class SynthesisController:
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         if (
             differs(old, new, "scans", "sources", "parameters", "slice_index", "checkpoint")
-            or differs(old, new, "gain_matching", "crosshair", "curve_axis")
+            or differs(old, new, "gain_matching", "crosshair", "curve_axis", "expected_shown")
             or differs(old, new, "refreshed", "learning")
             or old.reference_on_grid is not new.reference_on_grid
         ):

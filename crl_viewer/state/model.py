@@ -86,6 +86,8 @@ class ModelFacts:
         How many source images it takes at once.
     knows_fat
         Whether it was told which scans had their fat suppressed.
+    knows_doubt
+        Whether it tells how far off it expects to be.
     device
         Where it runs, in words.
     card
@@ -100,6 +102,7 @@ class ModelFacts:
     intensity_rule: str = "robust"
     max_sources: int = 1
     knows_fat: bool = False
+    knows_doubt: bool = False
     device: str = "CPU"
     card: Card | None = None
     sha256: str = ""
@@ -154,6 +157,8 @@ class ViewerState:
         Whether the source pane uses the shared window too.
     auto_window
         Whether the shared window follows the image when the sliders come to rest.
+    show_expected
+        Whether the error pane shows what the network expects although there is an acquired scan.
     preset
         Name of the preset chosen last, even if the sliders have left it since.
     checkpoint
@@ -191,6 +196,7 @@ class ViewerState:
     invert: bool = False
     annotations: bool = True
     gain_matching: bool = False
+    show_expected: bool = False
     error_limit: int = 10
     preset: str | None = None
     checkpoint: Path | None = None
@@ -257,6 +263,18 @@ class ViewerState:
         if frame is None or frame.request.checkpoint != self.checkpoint:
             return None
         return frame if frame.request.sources == self.source_scans else None
+
+    @property
+    def expected_shown(self) -> bool:
+        """Whether the error pane shows what the network expects: on demand, or without a scan."""
+        alone = self.reference is None and self.model is not None and self.model.knows_doubt
+        return self.show_expected or alone
+
+    @property
+    def current_expected(self) -> FloatArray | None:
+        """The expected error of `current_frame`, where it is shown and the network tells."""
+        frame = self.current_frame
+        return frame.expected if frame is not None and self.expected_shown else None
 
     @property
     def current_agreement(self) -> Agreed | None:

@@ -31,6 +31,8 @@ class RenderRequest:
         Path, or None for the bundled default.
     gain
         Whether the error map is made after one least-squares gain.
+    expected
+        Whether the error that the network expects is wanted too.
     voxel, curve_axis
         Where and along which parameter the signal curve runs, computed on rest.
     issued
@@ -51,6 +53,7 @@ class RenderRequest:
     index: int
     checkpoint: Path | None = None
     gain: bool = False
+    expected: bool = False
     voxel: Voxel | None = None
     curve_axis: Axis = "te"
     issued: float = 0.0

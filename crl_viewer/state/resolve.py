@@ -71,6 +71,7 @@ def render_request(
         refreshed=state.refreshed,
         learning=state.learning,
         gain=state.gain_matching,
+        expected=state.expected_shown,
         voxel=state.crosshair,
         curve_axis=state.curve_axis,
         issued=time.perf_counter() if issued is None else issued,
@@ -234,11 +235,13 @@ def _alignment_note(aligned: Aligned, acquired: Scan) -> str:
 
 
 def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWords:
-    if state.reference_on_grid is None:
-        return PaneWords("Error", message="")
     badges: list[tuple[str, Tone]] = [("SYNTHETIC", "accent")]
     if extrapolating:
         badges.append(("EXTRAPOLATING", "warn"))
+    if state.expected_shown:
+        return _expected_words(state, badges)
+    if state.reference_on_grid is None:
+        return PaneWords("Error", message="")
     line = "synthesised − acquired"
     if state.gain_matching:
         line += ", gain matched"
@@ -249,6 +252,18 @@ def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWo
     if note is None and not state.gain_matching:
         note = _gain_note(state)
     return PaneWords("Error", (line,), badges=tuple(badges), note=note)
+
+
+def _expected_words(state: ViewerState, badges: list[tuple[str, Tone]]) -> PaneWords:
+    """Write what stands around the error that the network expects."""
+    frame = state.current_frame
+    if frame is None:
+        return PaneWords("Expected error", message="")
+    if frame.expected is None:
+        message = strings.NOT_TOLD if frame.request.expected else ""
+        return PaneWords("Expected error", message=message)
+    lines = (strings.EXPECTED_LINE,)
+    return PaneWords("Expected error", lines, badges=tuple(badges), tip=strings.EXPECTED_TIP)
 
 
 def _gain_note(state: ViewerState) -> tuple[str, Tone] | None:

@@ -28,6 +28,9 @@ class Frame:
         The factor the synthesised image was multiplied by before `error` was taken.
     foreground_top
         99.5th percentile of the synthesised slice inside the head mask, for automatic windows.
+    expected
+        How far off the network expects to be, percent of the range, NaN outside the head; None
+        where it was not asked for, or the network does not tell.
     """
 
     request: RenderRequest
@@ -35,6 +38,7 @@ class Frame:
     error: FloatArray | None
     gain: float
     foreground_top: float
+    expected: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

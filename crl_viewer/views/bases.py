@@ -59,7 +59,10 @@ class PaneView(Protocol):
 
 
 class ErrorView(PaneView, Protocol):
-    """The pane of the signed error."""
+    """The pane of the signed error, and of the error to be expected."""
+
+    def set_signed(self, signed: bool) -> None:
+        """Show differences with their sign, or sizes that have none."""
 
     def set_error(self, percent: Image | None) -> None:
         """Show an error map in display orientation, NaN where not judged."""

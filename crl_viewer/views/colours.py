@@ -7,6 +7,7 @@ black outside the mask, where nothing was judged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -31,13 +32,37 @@ _STOPS = (
 @cache
 def signed_table() -> NDArray[np.uint32]:
     """Return the 255 colours from -limit to +limit as 0xFFRRGGBB, the memory of RGB32."""
-    at = np.linspace(-1.0, 1.0, N_COLOURS)
-    positions = [p for p, _ in _STOPS]
-    table = np.full(N_COLOURS, BLACK, np.uint32)
-    for shift in (16, 8, 0):
-        channel = np.interp(at, positions, [(c >> shift) & 0xFF for _, c in _STOPS])
-        table |= np.rint(channel).astype(np.uint32) << np.uint32(shift)
+    table = _ramp(np.linspace(-1.0, 1.0, N_COLOURS), _STOPS)
     table.setflags(write=False)
+    return table
+
+
+_SIZES = ((0.0, 0x000000), (0.35, 0x1B4A46), (0.75, 0x4DB6AC), (1.0, 0xD6F2EE))
+
+
+@cache
+def size_table() -> NDArray[np.uint32]:
+    """Return the 255 colours from nothing to the limit: black to the accent and beyond."""
+    table = _ramp(np.linspace(0.0, 1.0, N_COLOURS), _SIZES)
+    table.setflags(write=False)
+    return table
+
+
+def size_picture(percent: NDArray[np.float32], limit: float) -> NDArray[np.uint32]:
+    """Colour a size that has no sign, percent; larger ones than `limit` take the last colour."""
+    position = np.nan_to_num(percent * np.float32((N_COLOURS - 1) / limit), nan=0.0)
+    picture = size_table()[np.rint(np.clip(position, 0, N_COLOURS - 1)).astype(np.int16)]
+    return np.ascontiguousarray(picture)
+
+
+def _ramp(
+    at: NDArray[np.float64], stops: Sequence[tuple[float, int]]
+) -> NDArray[np.uint32]:
+    positions = [p for p, _ in stops]
+    table = np.full(len(at), BLACK, np.uint32)
+    for shift in (16, 8, 0):
+        channel = np.interp(at, positions, [(c >> shift) & 0xFF for _, c in stops])
+        table |= np.rint(channel).astype(np.uint32) << np.uint32(shift)
     return table
 
 

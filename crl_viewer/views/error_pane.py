@@ -10,7 +10,13 @@ from PySide6.QtWidgets import QWidget
 
 from crl_viewer import theme
 from crl_viewer.views.camera import Camera, fitting_scale
-from crl_viewer.views.colours import N_COLOURS, signed_picture, signed_table
+from crl_viewer.views.colours import (
+    N_COLOURS,
+    signed_picture,
+    signed_table,
+    size_picture,
+    size_table,
+)
 from crl_viewer.views.overlay import (
     COMPACT_WIDTH,
     MARGIN,
@@ -41,6 +47,7 @@ class ErrorPane(ImagePane):
     def __init__(self, role: str, camera: Camera, parent: QWidget | None = None) -> None:
         super().__init__(role, camera, parent)
         self._limit = 10
+        self._signed = True
         self._foreground: QRectF | None = None
 
     def set_error(self, percent: NDArray[np.float32] | None, message: str = "") -> None:
@@ -54,6 +61,13 @@ class ErrorPane(ImagePane):
             What to say where there is none.
         """
         self.set_image(percent, message)
+
+    def set_signed(self, signed: bool) -> None:
+        """Show differences with their sign, or sizes that have none."""
+        if signed != self._signed:
+            self._signed = signed
+            self._picture = None
+            self._forget_words()
 
     def set_limit(self, percent: int) -> None:
         """Choose the half width of the scale.
@@ -88,7 +102,8 @@ class ErrorPane(ImagePane):
     # Painting
 
     def _make_picture(self, image: NDArray[np.float32]) -> QImage:
-        pixels = signed_picture(image, self._limit)
+        coloured = signed_picture if self._signed else size_picture
+        pixels = coloured(image, self._limit)
         self._pixels = pixels
         rows, cols = pixels.shape
         return QImage(pixels.data, cols, rows, 4 * cols, QImage.Format.Format_RGB32)
@@ -118,7 +133,7 @@ class ErrorPane(ImagePane):
 
     def _paint_bar(self, painter: QPainter) -> None:
         bar = self.bar_rect()
-        table = np.ascontiguousarray(signed_table()[::-1])
+        table = np.ascontiguousarray((signed_table() if self._signed else size_table())[::-1])
         ramp = QImage(table.data, 1, N_COLOURS, 4, QImage.Format.Format_RGB32)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(bar, ramp)
@@ -127,7 +142,8 @@ class ErrorPane(ImagePane):
         font, colour, align = theme.font(11), tone_colour("text2"), Qt.AlignmentFlag.AlignRight
         half, centre = bar.height() / 2, bar.center().y()
         for step in (1.0, 0.5, 0.0, -0.5, -1.0):
-            text = _signed(self._limit * step)
+            value = self._limit * (step if self._signed else (step + 1.0) / 2.0)
+            text = _signed(value) if self._signed else f"{value:.3g}"
             halo_text(painter, bar.left() - _GAP, centre - half * step, text, font, colour, align)
         above = bar.top() - 16 * theme.text_scale()
         halo_text(painter, bar.right(), above, BAR_TITLE, font, colour, align)

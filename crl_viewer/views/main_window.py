@@ -152,6 +152,7 @@ class MainWindow(QMainWindow):
             "invert": state.invert,
             "lock_windows": state.lock_windows,
             "gain_matching": state.gain_matching,
+            "expected_error": state.expected_shown,
             "fat_suppression": state.parameters.fat_suppression is True,
             "theme": light,
             "register": bool(state.registered),
@@ -169,6 +170,7 @@ class MainWindow(QMainWindow):
             "redo": redo,
             "model_card": state.model is not None,
             "fat_suppression": state.model is not None and state.model.knows_fat,
+            "expected_error": state.model is not None and state.model.knows_doubt,
             "bundled_checkpoint": state.checkpoint is not None,
             "register": _can_register(state),
         }

@@ -59,6 +59,9 @@ class Synthesis(Protocol):
     ) -> FloatArray:
         """Return the signal of one voxel at many settings."""
 
+    def expected_error(self, parameters: SequenceParameters, index: int) -> FloatArray | None:
+        """Return how far off a slice is expected to be, model units; None where nobody tells."""
+
     def agreement(self) -> Fit:
         """Return how well the sources fit together."""
 
@@ -121,7 +124,7 @@ class Engine:
         synthesizer = self._loaded(request)
         if synthesizer is None or not request.sources:
             return
-        shown = (request.image, request.reference, request.gain)
+        shown = (request.image, request.reference, request.gain, request.expected)
         if shown == self._shown and self._numbers_sent:
             return
         try:
@@ -240,7 +243,13 @@ class Engine:
             if request.gain:
                 gain = least_squares_gain(image, acquired, mask)
             error = ErrorMap.signed(image, acquired, mask, peak, gain).percent
-        return Frame(request, image, error, gain, reference_peak(image, mask))
+        top = reference_peak(image, mask)
+        expected = None
+        if request.expected:
+            far = synthesizer.expected_error(request.parameters, request.index)
+            if far is not None:
+                expected = np.where(mask, far * np.float32(100.0 / top), np.float32(np.nan))
+        return Frame(request, image, error, gain, top, expected)
 
     def _render(self, synthesizer: Synthesis, request: RenderRequest) -> FloatArray:
         if self._rendered == request.image and self._image is not None:
@@ -373,6 +382,7 @@ def open_synthesizer(
         _facts(loaded.card, loaded.path),
         max_sources=loaded.model.max_sources,
         knows_fat=loaded.model.knows_fat,
+        knows_doubt=loaded.model.knows_doubt,
         device=synthesizer.device_name,
     )
     return synthesizer, facts

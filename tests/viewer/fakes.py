@@ -60,6 +60,7 @@ class FakeSynthesizer:
         self.refuse: CRLError | None = None
         self.volumes = 0
         self.agreed = 0
+        self.doubt: float | None = None
         self.contradicting: int | None = None
 
     @property
@@ -98,6 +99,11 @@ class FakeSynthesizer:
             raise CRLError("cancelled")
         image = self.scale.to_model(self.sources[0].data) * self._factor(parameters)
         return np.asarray(image, np.float32)
+
+    def expected_error(self, parameters: SequenceParameters, index: int) -> np.ndarray | None:
+        if self.doubt is None:
+            return None
+        return np.full(self.sources[0].slice(index).shape, self.doubt, np.float32)
 
     def agreement(self) -> SimpleNamespace:
         self.agreed += 1

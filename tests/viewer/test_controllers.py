@@ -313,6 +313,51 @@ def test_snap_goes_to_the_reference_and_ends_the_note(loaded: Rig) -> None:
     assert loaded.error.set_words.call_args.kwargs["note"] is None
 
 
+def test_without_an_acquired_scan_the_expected_error_shows(loaded: Rig) -> None:
+    loaded.store.update(model=facts(knows_doubt=True))
+    loaded.opener.synthesizer.doubt = 0.02
+    loaded.scans.choose_reference(None)
+    loaded.work()
+    assert loaded.newest.expected
+    shown = loaded.error.set_error.call_args.args[0]
+    frame = loaded.state.frame
+    assert frame is not None
+    judged = shown[np.isfinite(shown)]
+    np.testing.assert_allclose(judged, 2.0 / frame.foreground_top, rtol=1e-5)
+    assert 0 < judged.size < shown.size
+    loaded.error.set_signed.assert_called_with(False)
+    words = loaded.error.set_words.call_args.kwargs
+    assert words["title"] == "Expected error"
+    assert ("SYNTHETIC", "accent") in words["badges"]
+    loaded.scans.choose_reference(1)
+    loaded.work()
+    loaded.error.set_signed.assert_called_with(True)
+    assert loaded.error.set_words.call_args.kwargs["title"] == "Error"
+
+
+def test_the_expected_error_can_be_asked_for_beside_an_acquired_scan(loaded: Rig) -> None:
+    loaded.store.update(model=facts(knows_doubt=True))
+    loaded.opener.synthesizer.doubt = 0.02
+    loaded.work()
+    error = loaded.state.current_error
+    assert error is not None
+    loaded.store.update(show_expected=True)
+    loaded.work()
+    assert loaded.state.current_expected is not None
+    assert value_at(loaded.state, "error").removesuffix(" %").replace(".", "").isdigit()
+    assert loaded.error.set_words.call_args.kwargs["title"] == "Expected error"
+    loaded.store.update(show_expected=False)
+    assert loaded.error.set_words.call_args.kwargs["title"] == "Error"
+
+
+def test_a_network_that_does_not_tell_says_so(loaded: Rig) -> None:
+    loaded.store.update(show_expected=True)
+    loaded.work()
+    image, message = loaded.error.set_image.call_args.args
+    assert image is None
+    assert message == "This network does not tell how sure it is"
+
+
 def test_a_preset_is_filled_until_moved_away_from(loaded: Rig) -> None:
     loaded.parameters.preset("T2w", PRESETS["T2w"])
     loaded.presets.set_current.assert_called_with("T2w", False)

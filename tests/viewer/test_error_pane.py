@@ -9,7 +9,14 @@ from PySide6.QtGui import QColor
 
 from crl_core.geometry import SlicePlane
 from crl_viewer.views.camera import Camera
-from crl_viewer.views.colours import BLACK, N_COLOURS, signed_picture, signed_table
+from crl_viewer.views.colours import (
+    BLACK,
+    N_COLOURS,
+    signed_picture,
+    signed_table,
+    size_picture,
+    size_table,
+)
 from crl_viewer.views.error_pane import ErrorPane
 
 COLS, ROWS = 12, 10
@@ -108,6 +115,22 @@ def test_the_bar_says_what_the_colours_mean(pane, spoken) -> None:
     pane.set_limit(5)
     pane.grab()
     assert {"+5", "+2.5", "0", "−2.5", "−5"} <= {text for text, *_ in spoken}
+
+
+def test_a_size_goes_from_black_to_light_and_its_bar_from_zero(pane, spoken) -> None:
+    assert bool((np.diff(lightness(size_table())) >= 0).all())
+    picture = size_picture(np.array([[np.nan, 0.0, 2.5, 5.0, 10.0, 99.0]], np.float32), 10)[0]
+    assert picture[0] == picture[1] == BLACK
+    assert len(set(picture[1:5].tolist())) == 4
+    assert picture[4] == picture[5] == size_table()[-1]
+    pane.set_signed(False)
+    pane.set_error(np.full((ROWS, COLS), 4.0, np.float32))
+    image = pane.grab().toImage()
+    bar = pane.bar_rect()
+    assert image.pixelColor(int(bar.center().x()), int(bar.bottom()) - 1).lightness() < 12
+    texts = {text for text, *_ in spoken}
+    assert {"10", "7.5", "5", "2.5", "0", "% of range"} <= texts
+    assert not any(text.startswith(("+", "\N{MINUS SIGN}")) for text in texts)
 
 
 def test_no_bar_without_an_error_and_no_window_numbers(pane, spoken) -> None:
