@@ -27,6 +27,9 @@ Notice = Callable[[str], None]
 CACHE_BYTES = 2 * 1024**3
 """Features kept for slices already encoded; the oldest go first."""
 
+_CARRIED = 0.6
+"""What is carried in full takes so much off the expected error; noise is carried as well."""
+
 _SAME_VOXEL = 1.25
 """In-plane voxel sizes within this factor of the training's are used as they are."""
 
@@ -194,10 +197,9 @@ class Synthesizer:
     def expected_error(self, parameters: SequenceParameters, index: int) -> FloatArray | None:
         """Return how far each voxel of `render_slice` is expected to be off, model units.
 
-        The mean absolute error the network expects of itself; what is carried from a source is
-        certain in so far as it is carried, so that it is zero at the source's own parameters. None
-        for networks that do not tell. A voxel's figure says little about structures: a lesion that
-        is missed is missed with confidence.
+        The mean absolute error the network expects of itself, less where much is carried from a
+        source, and zero at a source's own parameters. None for networks that do not tell. A voxel's
+        figure says little about structures: a lesion that is missed is missed with confidence.
         """
         parameters.check_order()
         known = True
@@ -212,11 +214,23 @@ class Synthesizer:
                 return torch.zeros(1)
             if self.model.carries_residual:
                 weights = carry_weights(target[0], self._parameters()[0])[0]
-                found = found * (1.0 - weights.sum().clamp(0.0, 1.0))
+                given = bool((self._parameters()[0] == target).all(dim=-1).any())
+                found = found * (0.0 if given else 1.0 - _CARRIED * float(weights.sum()))
             return found[0, 0].float().cpu()
 
         image = self._retried(job).numpy()
         return np.ascontiguousarray(image, dtype=np.float32) if known else None
+
+    def expected_volume(self, parameters: SequenceParameters) -> FloatArray | None:
+        """Return `expected_error` of every slice, (x, y, z); None where a network does not tell."""
+        self._need_sources()
+        planes = []
+        for index in range(self.n_slices):
+            plane = self.expected_error(parameters, index)
+            if plane is None:
+                return None
+            planes.append(plane)
+        return np.ascontiguousarray(np.stack(planes, axis=self.slice_axis))
 
     def _render(self, parameters: SequenceParameters, index: int, *, carry: bool) -> FloatArray:
         parameters.check_order()

@@ -111,7 +111,7 @@ class Drawing:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} {style} role="img">'
             f"<title>{escape(title)}</title>"
-            f'<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
+            f'<rect {size} fill="#fff"/>\n{body}\n</svg>\n'
         )
 
 

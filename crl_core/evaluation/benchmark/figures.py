@@ -1,4 +1,4 @@
-"""The counterparts of the paper's figures 1, 3 and 4 for the data at hand."""
+"""The counterparts of the paper's figures 1, 3 and 4 for the data at hand, and calibration."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from crl_core.evaluation.benchmark.tables import held_back_words
 from crl_core.sequence import SequenceParameters
 
 SHOWN = "figure-1.svg", "figure-3.svg", "figure-4.svg"
+CALIBRATION = "calibration.svg"
+
+_COLOURS = ("#1f6fb2", "#c0392b", "#2e8b57", "#8e44ad")
+_PERCENT_MARKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
 _TILE, _GAP = 150.0, 6.0
 _MOST = 9
@@ -131,6 +135,46 @@ def _share(value: float, span: tuple[float, float]) -> float:
     shift = 150.0 if span[0] == 0 else 0.0
     low, high = (math.log(v + shift) for v in span)
     return 0.04 + 0.92 * (math.log(max(value + shift, 1e-3)) - low) / max(high - low, 1e-9)
+
+
+def calibration(results: Results) -> str | None:
+    """Draw the mean actual error over the expected one; None where nobody expects any."""
+    told = [m for m in results.methods.values() if m.calibration and m.calibration.curve()]
+    if not told:
+        return None
+    left, marks = 60.0, _PERCENT_MARKS
+    curves = {m.name: m.calibration.curve() for m in told if m.calibration}
+    values = [v for curve in curves.values() for b, e, _ in curve for v in (b, max(e, 0.05))]
+    span = _span(values, marks)
+    drawing = Drawing(left + _HIGH + 360, _TOP + _HIGH + 50)
+
+    def place(value: float) -> float:
+        return (math.log(value) - math.log(span[0])) / (math.log(span[1]) - math.log(span[0]))
+
+    drawing.add("rect", x=left, y=_TOP, width=_HIGH, height=_HIGH, fill="none", stroke="#999")
+    for mark in ticks(*span, marks):
+        at = _HIGH * place(mark)
+        drawing.text(left + at, _TOP + _HIGH + 15, f"{mark:g}", 10, text_anchor="middle")
+        drawing.text(left - 6, _TOP + _HIGH - at + 4, f"{mark:g}", 10, text_anchor="end")
+    drawing.add("line", x1=left, y1=_TOP + _HIGH, x2=left + _HIGH, y2=_TOP, stroke="#bbb",
+                stroke_dasharray="4 4")  # fmt: skip
+    for number, (name, curve) in enumerate(curves.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        points = " ".join(
+            f"{left + _HIGH * place(b):.1f},{_TOP + _HIGH * (1 - place(max(e, span[0]))):.1f}"
+            for b, e, _ in curve
+        )
+        drawing.add("polyline", points=points, fill="none", stroke=colour, stroke_width=2)
+        told_by = results.methods[name].calibration
+        assert told_by is not None
+        y = _TOP + 14 + 48 * number
+        drawing.text(left + _HIGH + 16, y, name, 12, font_weight="bold", fill=colour)
+        for line, words in enumerate(told_by.sentence().split("; ")):
+            drawing.text(left + _HIGH + 16, y + 15 * (line + 1), words, 10)
+    drawing.text(left, _TOP - 12, "mean actual error, % of peak", 12)
+    drawing.text(left + _HIGH / 2, _TOP + _HIGH + 33, "expected error, % of peak", 12,
+                 text_anchor="middle")  # fmt: skip
+    return drawing.svg("Expected and actual errors")
 
 
 # figures 3 and 4 --------------------------------------------------------------------------------

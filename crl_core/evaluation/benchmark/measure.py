@@ -9,6 +9,7 @@ import numpy as np
 
 from crl_core.evaluation.benchmark.people import Case
 from crl_core.evaluation.benchmark.tissue_masks import ENOUGH, TissueMasks
+from crl_core.evaluation.calibration import Calibration
 from crl_core.evaluation.masks import judged_mask
 from crl_core.evaluation.metrics import (
     Comparison,
@@ -127,6 +128,18 @@ def as_row(case: Case, image: FloatArray) -> dict[str, Any]:
         "tissues": case.visit.tissues.how,
         **measured(case, image),
     }
+
+
+def calibrate(
+    calibration: Calibration, case: Case, image: FloatArray, expected: FloatArray
+) -> None:
+    """Count where the head's errors lie beside the expected ones, after one least-squares gain."""
+    reference = case.in_units(case.answer)
+    mask = judged_mask(case.sources[0].mask, case.answer.mask)
+    percent = np.float32(100.0 / reference_peak(reference, mask))
+    gain = np.float32(least_squares_gain(image, reference, mask))
+    error = (gain * image - reference)[mask] * percent
+    calibration.add(expected[mask] * gain * percent, error)
 
 
 def _finite(value: float | None) -> float | None:

@@ -87,6 +87,16 @@ class Network:
         # the acquired target knows it: their absolute readings are given that much.
         return case.sources[0].scale.to_model(case.answer.range_scale.to_source(image))
 
+    def expected(self, case: Case) -> FloatArray | None:
+        """Return how far off each voxel of the last prediction was expected to be, in its units.
+
+        None where the network does not tell, and at the source's own parameters.
+        """
+        path = self._checkpoints.get(case.task, self._checkpoints.get(None))
+        if path is None or case.task.target in case.task.sources:
+            return None
+        return self._synthesizer(path).expected_volume(case.parameters)
+
     def _synthesizer(self, path: Path) -> Synthesizer:
         if self._open is None or self._open[0] != path:
             from crl_core.checkpoint import load_checkpoint

@@ -67,7 +67,8 @@ def _as_json(results: Results) -> dict[str, Any]:
         "protocol": results.plan.settings(),
         "methods": {
             m.name: {"title": m.title, "kind": m.kind, "folds": list(m.folds),
-                     "training": [u["training"] for u in m.units if u["training"]]}
+                     "training": [u["training"] for u in m.units if u["training"]],
+                     "calibration": m.calibration and m.calibration.as_dict()}
             for m in results.methods.values()
         },
         "blocks": results.summary(),
@@ -90,6 +91,7 @@ def _figures(results: Results) -> dict[str, str]:
     for number, method in enumerate(results.whole_networks):
         name = fourth if number == 0 else fourth.replace(".svg", f"-{number + 1}.svg")
         found[name] = figures.all_contrasts(results, method)
+    found[figures.CALIBRATION] = figures.calibration(results)
     return {name: svg for name, svg in found.items() if svg is not None}
 
 
@@ -253,6 +255,7 @@ def _html_table(table: Table) -> str:
 
 
 _FIGURE_WORDS = {
+    "calibration": "Expected against actual error: on the line a network knows how far off it is.",
     "figure-1": "Counterpart of figure 1: where the contrasts lie in the space of parameters.",
     "figure-3": "Counterpart of figure 3: methods side by side, with signed errors below.",
     "figure-4": "Counterpart of figure 4: every contrast from one source.",

@@ -15,6 +15,7 @@ from crl_core.evaluation.benchmark.measure import METRICS
 from crl_core.evaluation.benchmark.plan import Plan, Unit
 from crl_core.evaluation.benchmark.protocol import Protocol, Task
 from crl_core.evaluation.benchmark.statistics import Difference, Spread, difference, skill, spread
+from crl_core.evaluation.calibration import Calibration
 from crl_core.io.bids import read_json, read_sidecar
 from crl_core.io.image_file import SIMULATED_FIELD
 
@@ -44,6 +45,12 @@ class MethodRows:
         """Held-back contrasts within what a checkpoint was trained on elsewhere."""
         found = (u["training"].get("covers held back", ()) for u in self.units)
         return tuple(next(found, ()))
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How expected errors agree with those made; None for methods that expect none."""
+        parts = [u["calibration"] for u in self.units if u.get("calibration")]
+        return Calibration.of(parts) if parts else None
 
     @property
     def folds(self) -> tuple[int, ...]:

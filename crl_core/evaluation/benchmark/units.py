@@ -17,12 +17,17 @@ from filelock import FileLock, Timeout
 
 from crl_core.evaluation.benchmark.folds import Fold
 from crl_core.evaluation.benchmark.gallery import Gallery, gallery_tasks
-from crl_core.evaluation.benchmark.measure import as_row
+from crl_core.evaluation.benchmark.measure import as_row, calibrate
 from crl_core.evaluation.benchmark.methods import Method, analytic
 from crl_core.evaluation.benchmark.networks import Network, trained_network
 from crl_core.evaluation.benchmark.people import Case, Training, Visit, load_visit
 from crl_core.evaluation.benchmark.plan import Plan, Unit
+from crl_core.evaluation.calibration import Calibration
 from crl_core.io.bids import write_json
+from crl_core.sequence import distance
+
+_SAME = 0.05
+"""So close to a setting that a training held back, a contrast was held back too."""
 
 Say = Callable[[str], None]
 
@@ -111,6 +116,7 @@ def _measure(job: UnitJob, watch: Callable[[], None], say: Say) -> None:
     method.fit(data.training)
     rows: list[dict[str, Any]] = []
     gallery = Gallery()
+    calibration = Calibration()
     shown = set(gallery_tasks(data.protocol))
     for number, visit in enumerate(data.visits):
         for task in data.protocol.tasks(visit.scans):
@@ -120,6 +126,9 @@ def _measure(job: UnitJob, watch: Callable[[], None], say: Say) -> None:
             if image is None:
                 continue
             rows.append(as_row(case, image))
+            expected = method.expected(case) if isinstance(method, Network) else None
+            if expected is not None:
+                calibrate(calibration, case, image, expected)
             if number == 0 and task in shown:
                 gallery.add(case, image)
     gallery.write(plan.unit_path(unit).with_suffix(".npz"))
@@ -136,6 +145,7 @@ def _measure(job: UnitJob, watch: Callable[[], None], say: Say) -> None:
             "seconds": round(time.monotonic() - began, 2),
             "processor": platform.machine(),
             "training": about,
+            "calibration": calibration.as_dict() if calibration.voxels else None,
             "rows": rows,
         },
     )
@@ -161,7 +171,13 @@ def _of_card(plan: Plan, path: Path) -> dict[str, Any]:
     found = load_checkpoint(path)
     known = {k: found.card.training.get(k) for k in ("steps", "hours", "hardware", "data")}
     protocol = plan.protocol
-    covered = [k for k in protocol.held_back if found.card.coverage.inside(protocol.contrasts[k])]
+    coverage = found.card.coverage
+    covered = [
+        key
+        for key in protocol.held_back
+        if coverage.inside(protocol.contrasts[key])
+        and not any(distance(protocol.contrasts[key], held) < _SAME for held in coverage.held_out)
+    ]
     return {"n_parameters": found.model.n_parameters, "covers held back": covered, **known}
 
 
