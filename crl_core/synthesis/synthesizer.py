@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from crl_core.checkpoint import Checkpoint
 from crl_core.devices import device_name
-from crl_core.errors import Cancelled, CRLError, GridError
+from crl_core.errors import Cancelled, CRLError
 from crl_core.models import Features
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
 from crl_core.synthesis.agreement import Agreement, fit_of
 from crl_core.synthesis.carry import Missed, carry_weights
+from crl_core.synthesis.sources import Sources
 from crl_core.synthesis.tiling import encode_in_tiles, out_of_memory
 from crl_core.synthesis.turning import Turn
 
@@ -29,9 +30,6 @@ CACHE_BYTES = 2 * 1024**3
 
 _CARRIED = 0.6
 """What is carried in full takes so much off the expected error; noise is carried as well."""
-
-_SAME_VOXEL = 1.25
-"""In-plane voxel sizes within this factor of the training's are used as they are."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,7 @@ class Synthesizer:
     ) -> None:
         self.checkpoint = checkpoint
         self._notice = notice or (lambda text: None)
-        self._sources: tuple[Scan, ...] = ()
-        self._scales: tuple[IntensityScale, ...] = ()
+        self._sources = Sources()
         self._fitted: tuple[Tensor, Agreement] | None = None
         self._cache: OrderedDict[int, _EncodedSlice] = OrderedDict()
         self._tile: int | None = None
@@ -94,13 +91,13 @@ class Synthesizer:
     @property
     def sources(self) -> tuple[Scan, ...]:
         """The scans in use, the one that sets the scale first."""
-        return self._sources
+        return self._sources.scans
 
     @property
     def scale(self) -> IntensityScale:
         """How model units map to the first source's intensities."""
         self._need_sources()
-        return self._scales[0]
+        return self._sources.scales[0]
 
     def reference_scale(self, scan: Scan) -> IntensityScale:
         """Return the scale that brings an acquired scan to the units of a rendering of it.
@@ -115,17 +112,15 @@ class Synthesizer:
     @property
     def slice_axis(self) -> int:
         """The array axis along which slices are rendered."""
-        self._need_sources()
-        return self._sources[0].slice_axis
+        return self._sources.slice_axis
 
     @property
     def n_slices(self) -> int:
         """Number of slices along `slice_axis`."""
-        return self._sources[0].shape[self.slice_axis]
+        return self._sources.first.shape[self.slice_axis]
 
     def _need_sources(self) -> None:
-        if not self._sources:
-            raise CRLError("no source was chosen", remedy="Open a scan first")
+        _ = self._sources.first
 
     def set_sources(self, scans: Sequence[Scan]) -> None:
         """Choose what to synthesise from; slices are encoded when first needed.
@@ -144,13 +139,6 @@ class Synthesizer:
         InputError
             When a scan is empty.
         """
-        self._check_sources(scans)
-        scales = tuple(s.scale if self._robust else s.range_scale for s in scans)
-        self._sources, self._scales = tuple(scans), scales
-        self._fitted = None
-        self._cache.clear()
-
-    def _check_sources(self, scans: Sequence[Scan]) -> None:
         if not scans:
             raise CRLError("no source was chosen", remedy="Open a scan first")
         if len(scans) > self.model.max_sources:
@@ -159,14 +147,9 @@ class Synthesizer:
                 f"{self.model.max_sources} source(s), not {len(scans)}",
                 remedy="Choose fewer sources or another checkpoint",
             )
-        for scan in scans:
-            scan.playable_parameters()
-            if not scan.same_grid(scans[0]):
-                raise GridError(
-                    f"it lies on another grid than '{scans[0].name}'",
-                    path=scan.path,
-                    remedy="Resample one onto the other first",
-                )
+        self._sources = Sources.of(scans, robust=self._robust)
+        self._fitted = None
+        self._cache.clear()
 
     def render_slice(self, parameters: SequenceParameters, index: int) -> FloatArray:
         """Return one slice for any parameters.
@@ -213,8 +196,8 @@ class Synthesizer:
                 known = False
                 return torch.zeros(1)
             if self.model.carries_residual:
-                weights = carry_weights(target[0], self._parameters()[0])[0]
-                given = bool((self._parameters()[0] == target).all(dim=-1).any())
+                weights = carry_weights(target[0], self._sources.parameters(self.device)[0])[0]
+                given = bool((self._sources.parameters(self.device)[0] == target).all(dim=-1).any())
                 found = found * (0.0 if given else 1.0 - _CARRIED * float(weights.sum()))
             return found[0, 0].float().cpu()
 
@@ -294,7 +277,7 @@ class Synthesizer:
         many = {k: v.expand(len(parameters), *v.shape[1:]) for k, v in encoded.features.items()}
         images = self.model.render(many, target)[:, 0].float()
         if carry:
-            sources = self._parameters()[0]
+            sources = self._sources.parameters(self.device)[0]
             for n, one in enumerate(target):
                 weights, gains = carry_weights(one, sources)
                 images[n] = encoded.missed.added_to(images[n], weights, gains)
@@ -314,35 +297,22 @@ class Synthesizer:
         return encoded
 
     def _encode(self, index: int) -> _EncodedSlice:
-        images = self._images(index)
+        images = self._sources.images(index, self.device)
         gains, agreement = self._fit()
         features = self._features(images, agreement.weights)
-        rendered = self.model.render_many(features, self._parameters())[0].float()
+        shown = self._sources.parameters(self.device)
+        rendered = self.model.render_many(features, shown)[0].float()
         return _EncodedSlice(features, Missed.of(gains[:, None, None] * images[0], rendered))
-
-    def _images(self, index: int) -> Tensor:
-        """Return the sources of one slice in model units, (1, S, H, W)."""
-        axis = self.slice_axis
-        planes = [
-            scale.to_model(scan.slice(index, axis))
-            for scan, scale in zip(self._sources, self._scales, strict=True)
-        ]
-        return torch.from_numpy(np.stack(planes))[None].to(self.device)
-
-    def _parameters(self) -> Tensor:
-        known = [s.parameters.numbers for s in self._sources if s.parameters is not None]
-        return torch.tensor([known], device=self.device)
 
     def _features(self, images: Tensor, weights: tuple[float, ...] | None = None) -> Features:
         """Encode at the voxel size of the training and bring the features to the scan's grid."""
         alike = weights is None or min(weights) == 1.0
         present = None if alike else torch.tensor([weights], device=self.device)
-        native = images.shape[-2:]
-        size = self._network_size(native)
+        native, size = self._sources.plane, self._sources.size_at(self.checkpoint.card.in_plane_mm)
         if size != native:
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-        parameters = self._parameters()
-        turn = Turn.of(self._sources[0]) if self.model.knows_up else Turn()
+        parameters = self._sources.parameters(self.device)
+        turn = Turn.of(self._sources.first) if self.model.knows_up else Turn()
         images = turn.there(images).contiguous()
         if self._tile is None:
             features = self.model.encode(images, parameters, present)
@@ -355,16 +325,6 @@ class Synthesizer:
             name: F.interpolate(value, size=native, mode="bilinear")
             for name, value in features.items()
         }
-
-    def _network_size(self, native: tuple[int, ...]) -> tuple[int, ...]:
-        trained = self.checkpoint.card.in_plane_mm
-        if trained is None:
-            return native
-        voxel = [v for a, v in enumerate(self._sources[0].voxel_size) if a != self.slice_axis]
-        ratios = [v / trained for v in voxel]
-        if all(1 / _SAME_VOXEL <= r <= _SAME_VOXEL for r in ratios):
-            return native
-        return tuple(max(16, round(n * r)) for n, r in zip(native, ratios, strict=True))
 
     def _retried(self, job: Callable[[], Tensor]) -> Tensor:
         """Do a job; when memory runs out go on in tiles, then on the processor, and say so."""
@@ -384,7 +344,7 @@ class Synthesizer:
         self._cache.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        side = max(n for a, n in enumerate(self._sources[0].shape) if a != self.slice_axis)
+        side = max(self._sources.plane)
         tile = 128 if self._tile is None else self._tile // 2
         if 32 <= tile < side:
             self._tile = tile
@@ -422,26 +382,25 @@ class Synthesizer:
         rendering at each source's parameters against that source, on the slice with most head.
         A source that contradicts the others is weighed down before.
         """
-        if self._fitted is None and len(self._sources) == 1:
+        if self._fitted is None and len(self._sources.scans) == 1:
             # Nothing to fit to; the first picture need not wait for it.
             self._fitted = torch.ones(1, device=self.device), Agreement((), (1.0,))
         if self._fitted is None:
-            psnr, _ = self._given_back(None)
+            psnr, gains = self._given_back(None)
             agreement = Agreement.of(psnr)
-            gains = self._given_back(agreement.weights)[1]
+            if agreement.contradicting is not None:
+                gains = self._given_back(agreement.weights)[1]
             gains[0] = 1.0
             self._fitted = gains, agreement
         return self._fitted
 
     def _given_back(self, weights: tuple[float, ...] | None) -> tuple[tuple[float, ...], Tensor]:
-        axis = self.slice_axis
-        other = tuple(a for a in range(3) if a != axis)
-        mask = self._sources[0].mask
-        index = int(mask.sum(axis=other).argmax())
-        inside = torch.from_numpy(np.take(mask, index, axis=axis).copy()).to(self.device)
-        images = self._images(index)
+        index, head = self._sources.fullest()
+        inside = torch.from_numpy(head).to(self.device)
+        images = self._sources.images(index, self.device)
         features = self._features(images, weights)
-        rendered = self.model.render_many(features, self._parameters())[0].float()
+        shown = self._sources.parameters(self.device)
+        rendered = self.model.render_many(features, shown)[0].float()
         fits = [
             fit_of(a[inside], r[inside]) for a, r in zip(images[0], rendered, strict=True)
         ]

@@ -150,7 +150,7 @@ def test_a_fine_scan_is_resampled_for_the_network_and_returned_on_its_own_grid(
         affine=scan.affine @ np.diag([0.5, 0.5, 1.0, 1.0]),
     )
     s = engine(fine)
-    assert s._network_size((80, 96)) == (40, 48)
+    assert s._sources.size_at(1.0) == (40, 48)
     image = s.render_slice(TARGET, 2)
     assert image.shape == (80, 96)
     coarse = engine(scan).render_slice(TARGET, 2)
