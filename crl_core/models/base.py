@@ -28,6 +28,8 @@ class CRL(nn.Module, ABC):
     carries_residual
         Whether the synthesiser may add what the network misses at the source's own parameters,
         so that the source is returned exactly there.
+    by_voxel
+        Whether `render` treats every voxel by itself, so that it may be asked for one alone.
     knows_up
         Whether slices should be turned as anatomies in RAS order lie before they are encoded.
     knows_fat
@@ -39,6 +41,7 @@ class CRL(nn.Module, ABC):
     max_sources: int = 1
     intensity_rule: str = "robust"
     carries_residual: bool = True
+    by_voxel: bool = True
     knows_up: bool = False
     knows_fat: bool = False
     knows_doubt: bool = False

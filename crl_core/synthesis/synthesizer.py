@@ -35,11 +35,12 @@ _CARRIED = 0.6
 @dataclass(frozen=True)
 class _EncodedSlice:
     features: Features
-    missed: Missed
+    # None where the network's rendering is all there is to be.
+    missed: Missed | None
 
     def nbytes(self) -> int:
         features = sum(t.element_size() * t.numel() for t in self.features.values())
-        return features + self.missed.nbytes()
+        return features + (0 if self.missed is None else self.missed.nbytes())
 
 
 class Synthesizer:
@@ -230,12 +231,16 @@ class Synthesizer:
 
         `row` and `column` index the 2-D array that `render_slice` returns.
         """
+        if not self.model.by_voxel:
+            whole_slices = (self.render_slice(p, index) for p in parameters)
+            return np.array([image[row, column] for image in whole_slices], dtype=np.float32)
         here = (..., slice(row, row + 1), slice(column, column + 1))
 
         def job() -> Tensor:
             whole = self._encoded(index)
             features = {k: v[here] for k, v in whole.features.items()}
-            spot = _EncodedSlice(features, whole.missed.at(here))
+            missed = None if whole.missed is None else whole.missed.at(here)
+            spot = _EncodedSlice(features, missed)
             return self._compute(spot, parameters, self.model.carries_residual).cpu()
 
         return np.asarray(self._retried(job).numpy()[:, 0, 0], dtype=np.float32)
@@ -276,7 +281,7 @@ class Synthesizer:
         target = torch.tensor([p.numbers for p in parameters], device=self.device)
         many = {k: v.expand(len(parameters), *v.shape[1:]) for k, v in encoded.features.items()}
         images = self.model.render(many, target)[:, 0].float()
-        if carry:
+        if carry and encoded.missed is not None:
             sources = self._sources.parameters(self.device)[0]
             for n, one in enumerate(target):
                 weights, gains = carry_weights(one, sources)
@@ -300,6 +305,8 @@ class Synthesizer:
         images = self._sources.images(index, self.device)
         gains, agreement = self._fit()
         features = self._features(images, agreement.weights)
+        if not self.model.carries_residual:
+            return _EncodedSlice(features, None)
         shown = self._sources.parameters(self.device)
         rendered = self.model.render_many(features, shown)[0].float()
         return _EncodedSlice(features, Missed.of(gains[:, None, None] * images[0], rendered))

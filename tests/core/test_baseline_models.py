@@ -217,6 +217,8 @@ def test_a_saved_network_draws_the_same_through_the_synthesiser(
     image = torch.from_numpy(scale.to_model(scan.slice(3, 2)))[None, None]
     torch.testing.assert_close(found, drawn(model, image)[0, 0])
     assert found.shape == (40, 48)
+    curve = synthesizer.render_points([PAPER_SEQUENCES[1], PAPER_SEQUENCES[7]], 3, 20, 25)
+    assert curve.tolist() == pytest.approx([float(found[20, 25])] * 2)
 
 
 @pytest.mark.parametrize("conditioned", [False, True])

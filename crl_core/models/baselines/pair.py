@@ -54,6 +54,7 @@ class PairNetwork(CRL):
     max_sources = 1
     intensity_rule = "minmax"
     carries_residual = False
+    by_voxel = False
     one_pair: bool = True
 
     def __init__(
