@@ -66,6 +66,13 @@ def preset_config(preset: str) -> dict[str, Any]:
     return config
 
 
+def learns_one_pair(config: dict[str, Any]) -> bool:
+    """Return whether a network of this architecture knows a single pair of contrasts."""
+    kind = _KINDS.get(str(config.get("kind")))
+    # A variant that is told the parameters learns all pairs at once.
+    return bool(getattr(kind, "one_pair", False)) and not config.get("conditioned", False)
+
+
 def intensity_rule(config: dict[str, Any]) -> str:
     """Return how a network of this architecture wants its images scaled, without building it."""
     published = config.get("kind") in _MINMAX or config.get("convention") == "authors"

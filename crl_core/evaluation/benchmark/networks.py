@@ -109,12 +109,9 @@ class Network:
 
 def needs_pair(preset: str, architecture: Mapping[str, Any] | None = None) -> bool:
     """Return whether a preset learns one pair of contrasts, so that each pair needs its own."""
-    from crl_core import models
+    from crl_core.models import learns_one_pair, preset_config
 
-    config = {**models.preset_config(preset), **(architecture or {})}
-    kind = models._KINDS.get(str(config.get("kind")))
-    # A variant that is told the parameters learns all pairs at once.
-    return bool(getattr(kind, "one_pair", False)) and not config.get("conditioned", False)
+    return learns_one_pair({**preset_config(preset), **(architecture or {})})
 
 
 def trained_network(
