@@ -68,6 +68,10 @@ def synth(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; best by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace older results.")] = False,
+    expected_error: Annotated[
+        bool,
+        typer.Option("--expected-error", help="Write how far off the network expects to be, too."),
+    ] = False,
 ) -> None:
     """Synthesise contrasts from scans.
 
@@ -85,13 +89,16 @@ def synth(
         if scan.note:
             notice(f"{scan.path}: {scan.note}")
     back = _way_back(scans[0]) if grid == "source" else None
-    _run(scans, targets, paths, find_checkpoint(checkpoint), units, device, overwrite, back)
+    beside = _beside(paths, overwrite) if expected_error else []
+    chosen = find_checkpoint(checkpoint)
+    _run(scans, targets, paths, beside, chosen, units, device, overwrite, back)
 
 
 def _run(
     scans: list[Scan],
     targets: list[SequenceParameters],
     paths: list[Path],
+    beside: list[Path],
     checkpoint: Path,
     units: Literal["model", "source"],
     device: str | None,
@@ -110,7 +117,10 @@ def _run(
     for scan in scans:
         if scan.parameters is not None and not loaded.card.coverage.inside(scan.parameters):
             notice(f"{scan.path}: acquired outside the settings the network was trained on")
-    for target, path in zip(targets, paths, strict=True):
+    if beside and not loaded.model.knows_doubt:
+        notice(f"{loaded.card.name} does not tell how far off it is: no expected errors")
+        beside = []
+    for number, (target, path) in enumerate(zip(targets, paths, strict=True)):
         if not loaded.card.coverage.inside(target):
             notice(f"{target}: {loaded.card.coverage.sentence(target)}")
         known = [s.parameters for s in scans if s.parameters]
@@ -119,22 +129,46 @@ def _run(
             notice(f"{target}: {doubt}")
         with progress_bar(str(target)) as show:
             volume = synthesizer.render_volume(target, progress=show)
-        like = scans[0]
-        if back is not None:
-            like = back.to_source(replace(like, data=volume))
-            volume = like.data
-        save_synthetic(
-            volume,
-            like,
-            path,
-            target,
-            loaded.card,
-            synthesizer.scale,
-            units,
-            sources=scans,
-            overwrite=overwrite,
-        )
-        typer.echo(str(path))
+        results = [(path, volume)]
+        far = synthesizer.expected_volume(target) if beside else None
+        if far is not None:
+            results.append((beside[number], far))
+        for place, data in results:
+            like = scans[0]
+            if back is not None:
+                like = back.to_source(replace(like, data=data))
+                data = like.data
+            save_synthetic(
+                data,
+                like,
+                place,
+                target,
+                loaded.card,
+                synthesizer.scale,
+                units,
+                sources=scans,
+                overwrite=overwrite,
+                expected_error=place is not path,
+            )
+            typer.echo(str(place))
+
+
+def _beside(paths: list[Path], overwrite: bool) -> list[Path]:
+    """Return where expected errors go, refused now rather than after minutes of work."""
+    from crl_core.io.atomic import check_writable
+    from crl_core.io.bids import sidecar_path
+
+    found = [_error_path(path) for path in paths]
+    for path in found:
+        check_writable(path, overwrite=overwrite)
+        check_writable(sidecar_path(path), overwrite=overwrite)
+    return found
+
+
+def _error_path(path: Path) -> Path:
+    """Return where the expected error of a synthesised image goes."""
+    ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
+    return path.with_name(path.name.removesuffix(ending) + "_expected-error" + ending)
 
 
 def _way_back(scan: Scan) -> Record:

@@ -34,6 +34,12 @@ _UNIT_WORDS = {
 }
 
 
+_EXPECTED = (
+    "Mean absolute error that the neural network expects of the image beside it. A voxel's figure "
+    "says little about structures: a lesion that is missed is missed with confidence."
+)
+
+
 def save_synthetic(
     array: FloatArray,
     like: Scan,
@@ -45,6 +51,7 @@ def save_synthetic(
     *,
     sources: Sequence[Scan] = (),
     overwrite: bool = False,
+    expected_error: bool = False,
 ) -> None:
     """Write a synthesised volume with the grid of its source, never clipped.
 
@@ -66,6 +73,8 @@ def save_synthetic(
         ``"model"`` writes `array` as it is, ``"source"`` maps it back with `scale`.
     sources
         All sources, where there were several; `like` alone by default.
+    expected_error
+        The volume is no image but how far off the network expects one to be.
 
     Raises
     ------
@@ -89,6 +98,8 @@ def save_synthetic(
             remedy="Export in model units",
         )
     data = array if units == "model" else scale.to_source(array)
+    if expected_error and units == "source":
+        data = data - scale.offset  # a difference of intensities has no offset
     image = replace(
         like,
         data=np.asarray(data, dtype=np.float32),
@@ -98,6 +109,8 @@ def save_synthetic(
         note="",
     )
     sidecar = _sidecar(parameters, checkpoint_card, scale, units, sources or (like,))
+    if expected_error:
+        sidecar |= {"Quantity": "expected absolute error", "Description": _EXPECTED}
     save(image, path, sidecar=sidecar, description=SYNTHETIC_MARK, overwrite=overwrite)
 
 

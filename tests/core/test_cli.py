@@ -222,6 +222,70 @@ def test_many_contrasts_from_two_sources(
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.fixture(scope="module")
+def doubting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network of another kind, that knows fat and how far off it may be."""
+    import torch
+
+    from crl_core.models import build_from_config
+
+    torch.manual_seed(4)
+    architecture = {"kind": "mixture", "widths": [6, 8], "code_width": 6, "residual_width": 4}
+    path = tmp_path_factory.mktemp("checkpoint") / "doubting.safetensors"
+    card = Card(
+        name="doubting", preset="crl-plus", architecture=architecture, intensity_rule="robust",
+        in_plane_mm=1.0, coverage=TrainingCoverage(points=(PAPER_SEQUENCES[7],)), training={},
+        metrics={},
+    )  # fmt: skip
+    save_checkpoint(path, build_from_config(architecture), card)
+    return path
+
+
+def test_expected_errors_are_written_beside_the_image_and_say_what_they_are(
+    crl: Run, doubting: Path, checkpoint: Path, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.nii.gz"
+    words = ("synth", source, "--tr", 4000, "--te", 80, "--expected-error", "-o", out)
+    code, text, _ = crl(*words, "--checkpoint", doubting, "--units", "source")
+    beside = tmp_path / "out_expected-error.nii.gz"
+    assert (code, text.split()) == (0, [str(out), str(beside)])
+    engine = Synthesizer(load_checkpoint(doubting))
+    engine.set_sources([load(source)])
+    wanted = engine.expected_volume(SequenceParameters(4000, 80))
+    assert wanted is not None
+    scale = load(source).scale
+    np.testing.assert_allclose(load(beside).data, wanted * scale.scale, rtol=1e-5)
+    sidecar = json.loads((tmp_path / "out_expected-error.json").read_text())
+    assert sidecar["Quantity"] == "expected absolute error"
+    assert sidecar["Synthetic"] is True
+    assert "Quantity" not in json.loads((tmp_path / "out.json").read_text())
+    # The older result is not overwritten, and a network that does not tell says so.
+    assert crl(*words, "--checkpoint", doubting)[0] == 1
+    code, text, err = crl(*words[:-1], tmp_path / "b.nii", "--checkpoint", checkpoint)
+    assert (code, text.split()) == (0, [str(tmp_path / "b.nii")])
+    assert "tiny does not tell how far off it is" in err
+
+
+def test_fat_suppression_is_asked_for_and_written_down(
+    crl: Run, doubting: Path, source: Path, tmp_path: Path
+) -> None:
+    words = ("synth", source, "--checkpoint", doubting)
+    many = ("--at", "8000,100,0", "--at", "8000,100,0,fs", "-o", tmp_path / "many")
+    assert crl(*words, *many)[0] == 0
+    names = [f"synthetic_tr8000_te100_ti0{end}" for end in ("", "_fs")]
+    plain, suppressed = (load(tmp_path / "many" / f"{name}.nii.gz").data for name in names)
+    assert (plain - suppressed).max() > 0.01
+    told = [json.loads((tmp_path / "many" / f"{name}.json").read_text()) for name in names]
+    assert [t.get("FatSuppression") for t in told] == [None, True]
+    out = tmp_path / "one.nii"
+    assert crl(*words, "--tr", 8000, "--te", 100, "--fat-suppression", "-o", out)[0] == 0
+    np.testing.assert_array_equal(load(out).data, suppressed)
+    # What the source was acquired with counts as well.
+    fat = ("--source-params", "600,10,0,fs", "-o", tmp_path / "told.nii")
+    assert crl(*words, "--tr", 8000, "--te", 100, *fat)[0] == 0
+    assert np.abs(load(tmp_path / "told.nii").data - plain).max() > 1e-4
+
+
 def test_sources_on_different_grids_come_to_that_of_the_first(
     crl: Run, checkpoint: Path, source: Path, tmp_path: Path
 ) -> None:
