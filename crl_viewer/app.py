@@ -283,7 +283,8 @@ class Viewer(QObject):
 
     def _source_toggled(self, index: int, on: bool) -> None:
         model = self.store.state.model
-        if model is not None and model.max_sources > 1:
+        several = len(self.store.state.ticked) > 1
+        if (model is not None and model.max_sources > 1) or (several and not on):
             self.controllers.scans.toggle_source(index, on)
         else:
             self.controllers.scans.choose_source(index)

@@ -111,7 +111,8 @@ class Commands:
         if state.source is None:
             return
         tr, te, ti = state.parameters.triple
-        proposed = f"SYNTHETIC_TR{tr:g}_TE{te:g}_TI{ti:g}.nii.gz"
+        fat = "_fs" if state.parameters.fat_suppression else ""
+        proposed = f"SYNTHETIC_TR{tr:g}_TE{te:g}_TI{ti:g}{fat}.nii.gz"
         name, _ = QFileDialog.getSaveFileName(
             self._window, "Export synthesised volume", proposed, "NIfTI (*.nii.gz *.nii)"
         )

@@ -39,7 +39,6 @@ EXPECTED_TIP = (
     "Learnt on digital heads. A voxel's figure says little about structures: a lesion that is "
     "missed is missed with confidence."
 )
-NOT_TOLD = "This network does not tell how sure it is"
 FAT = "Fat"
 FAT_CHOICES = ("as it is", "suppressed")
 FAT_TIP = "Synthesise as if fat were suppressed, as is usual in FLAIR and STIR (F)."

@@ -178,7 +178,8 @@ def choose_sequences(names: str, at: list[str], random: int = 0) -> dict[str, Se
         parameters = parse_option("--at", text)
         tr, te, ti = parameters.triple
         # BIDS labels hold no dot.
-        chosen[f"tr{tr:g}te{te:g}ti{ti:g}".replace(".", "p")] = parameters
+        fat = "fs" if parameters.fat_suppression else ""
+        chosen[f"tr{tr:g}te{te:g}ti{ti:g}{fat}".replace(".", "p")] = parameters
     return chosen
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crl_core.cli.common import check_device, find_checkpoint, notice, parse_option, progress_bar
-from crl_core.errors import InputError, OutputError
+from crl_core.errors import InputError, OutputError, ParameterError
 from crl_core.sequence import SequenceParameters
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ def synth(
 
     Writes float32 NIfTI with the grid of the first source, never clipped, and a sidecar.
     """
-    targets = _targets(tr, te, ti, at)
-    if fat_suppression:
-        targets = [replace(target, fat_suppression=True) for target in targets]
+    targets = _targets(tr, te, ti, at, fat_suppression)
     for target in targets:
         target.check_order()
     given = [parse_option("--source-params", text) for text in source_params or ()]
@@ -89,7 +87,7 @@ def synth(
         if scan.note:
             notice(f"{scan.path}: {scan.note}")
     back = _way_back(scans[0]) if grid == "source" else None
-    beside = _beside(paths, overwrite) if expected_error else []
+    beside = _beside(paths, sources, overwrite) if expected_error else []
     chosen = find_checkpoint(checkpoint)
     _run(scans, targets, paths, beside, chosen, units, device, overwrite, back)
 
@@ -112,6 +110,11 @@ def _run(
 
     check_device(device)
     loaded = load_checkpoint(checkpoint)
+    if any(t.fat_suppression for t in targets) and not loaded.model.knows_fat:
+        raise ParameterError(
+            f"'{loaded.card.name}' was never told of fat suppression",
+            remedy="Ask without it, or choose another checkpoint",
+        )
     synthesizer = Synthesizer(loaded, device=device, notice=notice)
     synthesizer.set_sources(scans)
     for scan in scans:
@@ -153,15 +156,10 @@ def _run(
             typer.echo(str(place))
 
 
-def _beside(paths: list[Path], overwrite: bool) -> list[Path]:
+def _beside(paths: list[Path], sources: list[Path], overwrite: bool) -> list[Path]:
     """Return where expected errors go, refused now rather than after minutes of work."""
-    from crl_core.io.atomic import check_writable
-    from crl_core.io.bids import sidecar_path
-
     found = [_error_path(path) for path in paths]
-    for path in found:
-        check_writable(path, overwrite=overwrite)
-        check_writable(sidecar_path(path), overwrite=overwrite)
+    _check_results(found, sources, overwrite)
     return found
 
 
@@ -193,19 +191,20 @@ def _way_back(scan: Scan) -> Record:
 
 
 def _targets(
-    tr: float | None, te: float | None, ti: float | None, at: list[str] | None
+    tr: float | None, te: float | None, ti: float | None, at: list[str] | None, suppress: bool
 ) -> list[SequenceParameters]:
     """Return what to synthesise; either --tr, --te and --ti or any number of --at."""
+    fat = {"fat_suppression": True} if suppress else {}
     if at:
         if (tr, te, ti) != (None, None, None):
             raise typer.BadParameter("give either --at or --tr, --te and --ti, not both")
-        targets = [parse_option("--at", text) for text in at]
+        targets = [replace(parse_option("--at", text), **fat) for text in at]
         if len(set(targets)) < len(targets):
             raise typer.BadParameter("the same contrast is asked for twice", param_hint="--at")
         return targets
     if tr is None or te is None:
         raise typer.BadParameter("give --tr and --te, or --at TR,TE,TI")
-    return [SequenceParameters(tr, te, ti or 0.0)]
+    return [replace(SequenceParameters(tr, te, ti or 0.0), **fat)]
 
 
 def load_sources(
@@ -296,8 +295,6 @@ def _outputs(
     output: Path, targets: list[SequenceParameters], sources: list[Path], overwrite: bool
 ) -> list[Path]:
     """Return one path per target, refused now rather than after minutes of work."""
-    from crl_core.io.atomic import check_writable
-    from crl_core.io.bids import sidecar_path
     from crl_core.io.nifti import is_nifti_name
 
     if is_nifti_name(output):
@@ -314,6 +311,15 @@ def _outputs(
         )
     else:
         paths = [output / f"{_name(target)}.nii.gz" for target in targets]
+    _check_results(paths, sources, overwrite)
+    return paths
+
+
+def _check_results(paths: list[Path], sources: list[Path], overwrite: bool) -> None:
+    """Refuse results that exist, or that would take the place of a source or its sidecar."""
+    from crl_core.io.atomic import check_writable
+    from crl_core.io.bids import sidecar_path
+
     originals = {source.resolve() for source in sources}
     # a.nii and a.nii.gz share one sidecar: writing the other would relabel the acquired scan.
     originals |= {sidecar_path(source).resolve() for source in sources}
@@ -324,7 +330,6 @@ def _outputs(
             )
         check_writable(path, overwrite=overwrite)
         check_writable(sidecar_path(path), overwrite=overwrite)
-    return paths
 
 
 def _name(target: SequenceParameters) -> str:

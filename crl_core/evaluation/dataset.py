@@ -116,6 +116,7 @@ def _pair(synthesizer: Synthesizer, source: Scan, target: Scan) -> dict[str, Any
         "target": target.name,
         "source_parameters_ms": list(known.triple),
         "target_parameters_ms": list(wanted.triple),
+        "fat_suppressed": {"source": known.fat_suppression, "target": wanted.fat_suppression},
         "inside_coverage": synthesizer.checkpoint.card.coverage.inside(wanted),
         **result.as_dict(),
         "baselines_psnr_gain": {

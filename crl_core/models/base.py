@@ -64,7 +64,7 @@ class CRL(nn.Module, ABC):
         parameters
             (B, S, 3 or 4): TR, TE, TI in ms, and 1 where fat was suppressed (0 without it).
         present
-            (B, S) boolean: which of the sources are there; all by default.
+            (B, S): which of the sources are there, or how much each counts, 0 to 1; all by default.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ _T1_BOUNDS = (120.0, 6000.0)
 _T2_BOUNDS = (4.0, 3000.0)
 
 # (PD, T1, T2, share of fat, rough share of the head) of what a head is made of, at 3 T and 1.5 T.
-# They are where training starts, not claims: all of them are learnt.
+# They are where training starts, not claims: all but the shares of the head are learnt.
 _TISSUES = (
     (0.68, 850.0, 74.0, 0.0, 0.16), (0.68, 660.0, 82.0, 0.0, 0.05),  # white matter
     (0.72, 1020.0, 66.0, 0.0, 0.05), (0.66, 780.0, 64.0, 0.0, 0.05),

@@ -28,6 +28,9 @@ MOST_RATIO = 2.0
 _NEAR = 1e-6
 """Softens the mixing at a source's own parameters, in units of 1 - cos."""
 
+_OTHER_FAT = 0.05
+"""So much less alike is a scan whose fat is suppressed where the target's is not, or not."""
+
 _FAR = 0.6
 """A contrast less alike than this cosine has no share."""
 
@@ -96,6 +99,10 @@ def carry_weights(target: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
         return weights.to(sources.dtype), torch.ones_like(sources[:, 0])
     wanted, given = brain_signals(target), brain_signals(sources)
     cosine, gain = alike(wanted, given)
+    if sources.shape[-1] > 3:
+        # The tissues compared are brain; what suppressed fat shows is nothing to add elsewhere.
+        other_fat = (sources[:, 3] - target[3]).abs()
+        cosine, gain = cosine - _OTHER_FAT * other_fat, gain * (1.0 - other_fat)
     near = torch.clamp((cosine - _FAR) / (1.0 - _FAR), 0.0, 1.0)
     share = near / (1.0 - cosine + _NEAR).sqrt()
     share = share / share.sum().clamp_min(1e-12)

@@ -58,10 +58,10 @@ class TrainingConfig:
         Weight of a voxel outside the head in the L1 term, relative to one inside.
     gradient_loss, squared_loss, doubt_loss, structure_loss
         Weights of the terms beside L1: first differences, root mean square (for networks that
-        fuse sources), the likelihood of the expected errors (for networks that give them, which
-        it trains without touching the image), and structure. The structural term compares what
-        single-source networks make of two sources of one subject; networks that fuse sources have
-        no such pair and train without it.
+        fuse sources), the likelihood of the expected errors (for networks that give them; the
+        image is not pulled by it, but it counts in the norm that is clipped), and structure. The
+        structural term compares what single-source networks make of two sources of one subject;
+        networks that fuse sources have no such pair and train without it.
     structure_pairs
         Which pairs of sources that term compares: ``"all"``, or ``"consecutive"`` as the authors'
         code does.

@@ -59,8 +59,8 @@ def make_fabric(
     precision
         ``"bf16"`` or ``"fp32"``.
     preset
-        The network: crl-paper holds weights that no gradient reaches, which several devices must
-        be told.
+        The network: crl-paper and crl-plus hold weights that no gradient reaches, which several
+        devices must be told.
     alone
         Leave other processes out, even under ``torchrun``.
     """
@@ -70,7 +70,7 @@ def make_fabric(
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1 and not alone:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-        strategy = DDPStrategy(find_unused_parameters=preset == "crl-paper")
+        strategy = DDPStrategy(find_unused_parameters=preset in ("crl-paper", "crl-plus"))
         return Fabric(
             accelerator=accelerator, devices=here, num_nodes=world // here,
             strategy=strategy, precision=kind,

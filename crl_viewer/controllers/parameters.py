@@ -77,7 +77,7 @@ class ParametersController:
     def go(self, parameters: SequenceParameters) -> None:
         """Go to a setting and remember it."""
         self._begin()
-        self._store.update(parameters=parameters.plain())
+        self._store.update(parameters=self._known(parameters.plain()))
         self.rested()
 
     def suppress_fat(self, on: bool) -> None:
@@ -105,7 +105,14 @@ class ParametersController:
 
     def _restore(self, parameters: SequenceParameters | None) -> None:
         if parameters is not None:
-            self._store.update(parameters=parameters)
+            self._store.update(parameters=self._known(parameters))
+
+    def _known(self, parameters: SequenceParameters) -> SequenceParameters:
+        """Leave out what the network was never told of; its images are not to claim it."""
+        model = self._store.state.model
+        if model is None or model.knows_fat or not parameters.fat_suppression:
+            return parameters
+        return replace(parameters, fat_suppression=None)
 
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         if new.parameters != old.parameters or new.preset != old.preset:
@@ -114,6 +121,8 @@ class ParametersController:
             self._push_acquired(new)
         if old.model != new.model:
             self._push_coverage(new)
+            if self._known(new.parameters) != new.parameters:
+                self._store.update(parameters=self._known(new.parameters))
         if old.acquired is not new.acquired:
             self._push_reference(new)
 

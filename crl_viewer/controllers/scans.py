@@ -98,7 +98,7 @@ class ScansController:
         if not sources:
             return
         reference = state.reference
-        if reference == index or (reference in sources and len(sources) == 1):
+        if (on and reference == index) or (reference in sources and len(sources) == 1):
             free = self._free_reference(state, tuple(sources))
             reference = reference if free is None and len(sources) > 1 else free
         self._use(tuple(sources), reference)

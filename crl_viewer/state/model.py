@@ -267,8 +267,8 @@ class ViewerState:
     @property
     def expected_shown(self) -> bool:
         """Whether the error pane shows what the network expects: on demand, or without a scan."""
-        alone = self.reference is None and self.model is not None and self.model.knows_doubt
-        return self.show_expected or alone
+        tells = self.model is not None and self.model.knows_doubt
+        return tells and (self.show_expected or self.reference is None)
 
     @property
     def current_expected(self) -> FloatArray | None:

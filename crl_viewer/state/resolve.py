@@ -257,11 +257,8 @@ def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWo
 def _expected_words(state: ViewerState, badges: list[tuple[str, Tone]]) -> PaneWords:
     """Write what stands around the error that the network expects."""
     frame = state.current_frame
-    if frame is None:
+    if frame is None or frame.expected is None:
         return PaneWords("Expected error", message="")
-    if frame.expected is None:
-        message = strings.NOT_TOLD if frame.request.expected else ""
-        return PaneWords("Expected error", message=message)
     lines = (strings.EXPECTED_LINE,)
     return PaneWords("Expected error", lines, badges=tuple(badges), tip=strings.EXPECTED_TIP)
 

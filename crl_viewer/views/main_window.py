@@ -170,7 +170,10 @@ class MainWindow(QMainWindow):
             "redo": redo,
             "model_card": state.model is not None,
             "fat_suppression": state.model is not None and state.model.knows_fat,
-            "expected_error": state.model is not None and state.model.knows_doubt,
+            # Without an acquired scan there is nothing else to show.
+            "expected_error": state.model is not None
+            and state.model.knows_doubt
+            and state.reference is not None,
             "bundled_checkpoint": state.checkpoint is not None,
             "register": _can_register(state),
         }
@@ -212,7 +215,7 @@ class MainWindow(QMainWindow):
             entry = menu.addAction(strings.LEFT_OUT.format(scan=title) if left_out else title)
             entry.setCheckable(True)
             entry.setChecked(index in state.ticked)
-            entry.setEnabled(several or index not in state.ticked)
+            entry.setEnabled(several or index not in state.ticked or len(state.ticked) > 1)
             entry.toggled.connect(lambda on, i=index: self.sourceToggled.emit(i, on))
         menu.setEnabled(bool(state.scans))
 

@@ -266,8 +266,20 @@ def test_expected_errors_are_written_beside_the_image_and_say_what_they_are(
     assert "tiny does not tell how far off it is" in err
 
 
+def test_expected_errors_never_take_the_place_of_a_source(
+    crl: Run, doubting: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "x_expected-error.nii.gz", SequenceParameters(600, 10))
+    before = source.read_bytes()
+    words = ("synth", source, "--tr", 4000, "--te", 80, "--checkpoint", doubting, "--overwrite")
+    code, _, err = crl(*words, "--expected-error", "-o", tmp_path / "x.nii.gz")
+    assert code == 1
+    assert "would overwrite a source" in err
+    assert source.read_bytes() == before
+
+
 def test_fat_suppression_is_asked_for_and_written_down(
-    crl: Run, doubting: Path, source: Path, tmp_path: Path
+    crl: Run, doubting: Path, checkpoint: Path, source: Path, tmp_path: Path
 ) -> None:
     words = ("synth", source, "--checkpoint", doubting)
     many = ("--at", "8000,100,0", "--at", "8000,100,0,fs", "-o", tmp_path / "many")
@@ -280,6 +292,13 @@ def test_fat_suppression_is_asked_for_and_written_down(
     out = tmp_path / "one.nii"
     assert crl(*words, "--tr", 8000, "--te", 100, "--fat-suppression", "-o", out)[0] == 0
     np.testing.assert_array_equal(load(out).data, suppressed)
+    # A network that was never told must not write files that claim it.
+    words = ("synth", source, "--tr", 8000, "--te", 100, "-o", tmp_path / "no.nii")
+    code, _, err = crl(*words, "--checkpoint", checkpoint, "--fat-suppression")
+    assert code == 1
+    assert "'tiny' was never told of fat suppression" in err
+    assert not (tmp_path / "no.nii").exists()
+    words = ("synth", source, "--checkpoint", doubting)
     # What the source was acquired with counts as well.
     fat = ("--source-params", "600,10,0,fs", "-o", tmp_path / "told.nii")
     assert crl(*words, "--tr", 8000, "--te", 100, *fat)[0] == 0

@@ -358,6 +358,14 @@ def test_between_two_echo_times_lies_the_exponential_through_both() -> None:
     assert float((there - wanted).abs().max()) < 0.15 * float(before)
 
 
+def test_a_scan_with_other_fat_does_not_pull_at_its_twin() -> None:
+    twins = torch.tensor([[5000.0, 100.0, 0.0, 0.0], [5000.0, 100.0, 0.0, 1.0]])
+    near = torch.tensor([5000.0, 100.01, 0.0, 0.0])
+    weights, gains = carry_weights(near, twins)
+    assert weights.tolist() == pytest.approx([1.0, 0.0], abs=0.01)
+    assert gains.tolist() == pytest.approx([1.0, 0.0], abs=0.01)
+
+
 @given(st.floats(0.0, 1.5), st.floats(0.0, 1.5), st.floats(0.0, 1.5), st.floats(0.0, 1.5))
 def test_at_a_source_what_was_acquired_comes_back(
     a: float, b: float, seen: float, other: float

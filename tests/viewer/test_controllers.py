@@ -183,6 +183,15 @@ def test_a_source_that_is_compared_with_is_left_out_until_it_no_longer_is(loaded
     assert loaded.state.sources == loaded.state.ticked == (0, 2, 1)
 
 
+def test_unticking_the_scan_that_is_compared_with_keeps_comparing(loaded: Rig) -> None:
+    loaded.store.update(model=facts(max_sources=3))
+    loaded.scans.toggle_source(2, True)
+    loaded.scans.choose_reference(2)
+    loaded.scans.toggle_source(2, False)
+    assert loaded.state.ticked == (0,)
+    assert loaded.state.reference == 2
+
+
 def test_the_last_source_that_is_not_compared_with_stays(loaded: Rig) -> None:
     loaded.store.update(model=facts(max_sources=3))
     loaded.scans.toggle_source(1, True)
@@ -270,6 +279,7 @@ def test_every_request_has_a_higher_generation(loaded: Rig) -> None:
 
 
 def test_suppressed_fat_stays_while_the_sliders_move_and_can_be_undone(loaded: Rig) -> None:
+    loaded.store.update(model=facts(knows_fat=True))
     loaded.parameters.moved(4000, 80, 0)
     loaded.parameters.suppress_fat(True)
     assert loaded.newest.parameters.fat_suppression is True
@@ -285,7 +295,7 @@ def test_suppressed_fat_stays_while_the_sliders_move_and_can_be_undone(loaded: R
 
 def test_snapping_takes_over_whether_fat_was_suppressed(loaded: Rig) -> None:
     told = replace(TE90, parameters=SequenceParameters(5000, 90, fat_suppression=True))
-    loaded.store.update(scans=(TE10, told, TI))
+    loaded.store.update(scans=(TE10, told, TI), model=facts(knows_fat=True))
     loaded.scans.choose_reference(1)
     loaded.parameters.moved(5000, 90, 0)
     loaded.work()
@@ -299,8 +309,15 @@ def test_snapping_takes_over_whether_fat_was_suppressed(loaded: Rig) -> None:
 def test_the_switch_is_for_networks_that_know_fat(loaded: Rig) -> None:
     loaded.store.update(model=facts(knows_fat=True))
     loaded.sliders.set_fat_usable.assert_called_with(True)
+    loaded.parameters.suppress_fat(True)
     loaded.store.update(model=facts())
     loaded.sliders.set_fat_usable.assert_called_with(False)
+    # Images of a network that was never told must not claim it.
+    assert loaded.newest.parameters.fat_suppression is None
+    loaded.parameters.undo()
+    loaded.parameters.redo()
+    loaded.parameters.suppress_fat(True)
+    assert loaded.newest.parameters.fat_suppression is None
 
 
 def test_snap_goes_to_the_reference_and_ends_the_note(loaded: Rig) -> None:
@@ -350,12 +367,16 @@ def test_the_expected_error_can_be_asked_for_beside_an_acquired_scan(loaded: Rig
     assert loaded.error.set_words.call_args.kwargs["title"] == "Error"
 
 
-def test_a_network_that_does_not_tell_says_so(loaded: Rig) -> None:
-    loaded.store.update(show_expected=True)
+def test_a_network_that_does_not_tell_leaves_the_error_in_sight(loaded: Rig) -> None:
+    loaded.store.update(model=facts(knows_doubt=True), show_expected=True)
+    loaded.opener.synthesizer.doubt = 0.02
     loaded.work()
-    image, message = loaded.error.set_image.call_args.args
-    assert image is None
-    assert message == "This network does not tell how sure it is"
+    assert loaded.error.set_words.call_args.kwargs["title"] == "Expected error"
+    loaded.store.update(model=facts())
+    loaded.work()
+    assert loaded.error.set_words.call_args.kwargs["title"] == "Error"
+    assert loaded.state.current_error is not None
+    loaded.error.set_signed.assert_called_with(True)
 
 
 def test_a_preset_is_filled_until_moved_away_from(loaded: Rig) -> None:

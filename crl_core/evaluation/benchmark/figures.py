@@ -160,9 +160,9 @@ def calibration(results: Results) -> str | None:
                 stroke_dasharray="4 4")  # fmt: skip
     for number, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[number % len(_COLOURS)]
+        clipped = [(max(b, span[0]), max(e, span[0])) for b, e, _ in curve]
         points = " ".join(
-            f"{left + _HIGH * place(b):.1f},{_TOP + _HIGH * (1 - place(max(e, span[0]))):.1f}"
-            for b, e, _ in curve
+            f"{left + _HIGH * place(b):.1f},{_TOP + _HIGH * (1 - place(e)):.1f}" for b, e in clipped
         )
         drawing.add("polyline", points=points, fill="none", stroke=colour, stroke_width=2)
         told_by = results.methods[name].calibration
