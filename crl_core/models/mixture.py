@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from crl_core.models.base import CRL, Features
 from crl_core.models.codes import N_TISSUE_BASIS, reference_gain, signed_mz, tissue_basis_code
-from crl_core.models.plus import FilmBlock
+from crl_core.models.plus import FilmBlock, code_mlp, fuse, pad_to
 
 _T1_BOUNDS = (120.0, 6000.0)
 _T2_BOUNDS = (4.0, 3000.0)
@@ -102,7 +102,7 @@ class MixtureCRL(CRL):
         self.levels = len(widths)
         self._make_atoms(atoms)
         first = widths[0]
-        self.source_code = _code_mlp(code_width)
+        self.source_code = code_mlp(N_TISSUE_BASIS + 1, code_width)
         self.source_stem = nn.Conv2d(1, first, 3, padding=1)
         self.source_block = FilmBlock(first, code_width)
         self.share_stem = nn.Conv2d(atoms + 2, first, 1)
@@ -117,7 +117,7 @@ class MixtureCRL(CRL):
         self.amount = nn.Conv2d(first, 1, 1)
         self.trust = nn.Parameter(torch.tensor(0.3))
         self.hidden = nn.Conv2d(first, residual_width, 1)
-        self.target_code = _code_mlp(code_width)
+        self.target_code = code_mlp(N_TISSUE_BASIS + 1, code_width)
         self.target_film = nn.Linear(code_width, 2 * residual_width)
         self.correction = nn.Conv2d(residual_width, 1, 1)
         self.doubt = nn.Conv2d(first, residual_width, 1)
@@ -211,7 +211,7 @@ class MixtureCRL(CRL):
         if s > self.max_sources:
             raise ValueError(f"this network takes up to {self.max_sources} sources, not {s}")
         with torch.no_grad(), _precisely(images):
-            padded = _pad(images, 2 ** (self.levels - 1))
+            padded = pad_to(images, 2 ** (self.levels - 1))
             log_share, amount = self.posterior(padded, parameters, present)
         x, code = self._fused(padded, parameters, present, log_share.exp(), amount)
         scales = self._contract(x, code)
@@ -229,7 +229,7 @@ class MixtureCRL(CRL):
         self, images: Tensor, parameters: Tensor, present: Tensor | None = None
     ) -> Tensor | None:
         """See `CRL.overview`: about the subject, and about the scales of the sources."""
-        images = _pad(images, 2 ** (self.levels - 1))
+        images = pad_to(images, 2 ** (self.levels - 1))
         log_share, amount = self.posterior(images, parameters, present)
         x, code = self._fused(images, parameters, present, log_share.exp(), amount)
         return _mean(self._contract(x, code)[-1])
@@ -248,7 +248,7 @@ class MixtureCRL(CRL):
         weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-6)
         codes = self.source_code(_code(parameters))
         x = self.source_stem(images.reshape(b * s, 1, *images.shape[2:]))
-        x = _fuse(self.source_block(x, codes.reshape(b * s, -1)), weight)
+        x = fuse(self.source_block(x, codes.reshape(b * s, -1)), weight)
         expected = (share[:, :-1] * amount).sum(1, keepdim=True)
         x = x + self.share_stem(torch.cat([share, expected], dim=1))
         return x, self.code_mix((codes * weight[:, :, None]).sum(dim=1))
@@ -302,12 +302,6 @@ def _code(parameters: Tensor) -> Tensor:
     return torch.cat([tissue_basis_code(times), fat], dim=-1)
 
 
-def _code_mlp(width: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(N_TISSUE_BASIS + 1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
-    )
-
-
 def _conditioned(hidden: Tensor, films: Tensor, out: nn.Conv2d) -> Tensor:
     """Scale and shift channels by each target's code, then one linear map per voxel.
 
@@ -328,19 +322,3 @@ def _mean(x: Tensor) -> Tensor:
 def _normed(x: Tensor) -> Tensor:
     """Take size out of features: they scale what they are the mean of, and would run away."""
     return F.layer_norm(x, x.shape[-1:])
-
-
-def _pad(x: Tensor, multiple: int) -> Tensor:
-    """Pad right and below with zeros (air) to a multiple of the coarsest step."""
-    h, w = x.shape[-2:]
-    return F.pad(x, (0, -w % multiple, 0, -h % multiple))
-
-
-def _fuse(level: Tensor, weight: Tensor) -> Tensor:
-    """Average the sources that are there; (B*S, C, H, W) and (B, S) in, (B, C, H, W) out."""
-    b, s = weight.shape
-    if s == 1:
-        return level
-    split = level.unflatten(0, (b, s))
-    fused: Tensor = (split * weight[:, :, None, None, None].to(level.dtype)).sum(dim=1)
-    return fused

@@ -80,7 +80,7 @@ class PlusCRL(CRL):
         super().__init__()
         self.max_sources = max_sources
         self.levels = len(widths)
-        self.source_code = _code_mlp(code_width)
+        self.source_code = code_mlp(N_TISSUE_BASIS, code_width)
         self.stem = nn.Conv2d(1, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(FilmBlock(w, code_width) for w in widths)
         pairs = list(pairwise(widths))
@@ -89,7 +89,7 @@ class PlusCRL(CRL):
         self.up_blocks = nn.ModuleList(FilmBlock(w, code_width) for w in widths)
         self.maps = nn.Conv2d(widths[0], 4, 1)
         self.hidden = nn.Conv2d(widths[0], residual_width, 1)
-        self.target_code = _code_mlp(code_width)
+        self.target_code = code_mlp(N_TISSUE_BASIS, code_width)
         self.target_film = nn.Linear(code_width, 2 * residual_width)
         self.correction = nn.Conv2d(residual_width, 1, 1)
         self._start_plausible()
@@ -113,9 +113,9 @@ class PlusCRL(CRL):
         weight = images.new_ones(b, s) if present is None else present.to(images.dtype)
         weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
         codes = self.source_code(tissue_basis_code(parameters.float()))
-        padded = _pad(images.reshape(b * s, 1, h, w), 2 ** (self.levels - 1))
+        padded = pad_to(images.reshape(b * s, 1, h, w), 2 ** (self.levels - 1))
         scales = self._contract(padded, codes.reshape(b * s, -1))
-        fused = [_fuse(level, weight) for level in scales]
+        fused = [fuse(level, weight) for level in scales]
         mean_code = (codes * weight[:, :, None]).sum(dim=1)
         top = self._expand(fused, mean_code)[:, :, :h, :w]
         maps, hidden = self.maps(top).float(), self.hidden(top)
@@ -173,9 +173,10 @@ def physics_signal(maps: Tensor, parameters: Tensor) -> Tensor:
     return signal
 
 
-def _code_mlp(width: int) -> nn.Sequential:
+def code_mlp(inputs: int, width: int) -> nn.Sequential:
+    """Return the layers that turn parameters into a code."""
     return nn.Sequential(
-        nn.Linear(N_TISSUE_BASIS, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
     )
 
 
@@ -207,13 +208,13 @@ def _logit(fraction: float) -> float:
     return math.log(fraction / (1.0 - fraction))
 
 
-def _pad(x: Tensor, multiple: int) -> Tensor:
+def pad_to(x: Tensor, multiple: int) -> Tensor:
     """Pad right and below with zeros (air) to a multiple of the coarsest step."""
     h, w = x.shape[-2:]
     return F.pad(x, (0, -w % multiple, 0, -h % multiple))
 
 
-def _fuse(level: Tensor, weight: Tensor) -> Tensor:
+def fuse(level: Tensor, weight: Tensor) -> Tensor:
     """Average the sources that are there; (B*S, C, H, W) and (B, S) in, (B, C, H, W) out."""
     b, s = weight.shape
     if s == 1:

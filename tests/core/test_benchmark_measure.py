@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from crl_core.evaluation.benchmark.measure import METRICS, as_row, contrast_errors, measured
+from crl_core.evaluation.benchmark.measure import (
+    METRICS,
+    as_row,
+    calibrate,
+    contrast_errors,
+    measured,
+)
 from crl_core.evaluation.benchmark.people import Case, Visit
 from crl_core.evaluation.benchmark.protocol import Task
 from crl_core.evaluation.benchmark.tissue_masks import TissueMasks
+from crl_core.evaluation.calibration import Calibration
 from crl_core.sequence import PAPER_SEQUENCES
 from tests.core.benchmark_data import SHAPE, visit
 
@@ -137,3 +144,15 @@ def test_a_case_gives_everything_in_units_of_its_first_source() -> None:
     assert [s.name for s in asked.sources] == ["7", "5"]
     assert isinstance(asked.visit, Visit)
     assert asked.parameters == PAPER_SEQUENCES[5]
+
+
+def test_expected_errors_are_forgiven_the_same_gain() -> None:
+    asked = case()
+    image = noisy(asked)
+    found = []
+    for factor in (1.0, 0.25):
+        calibration = Calibration()
+        calibrate(calibration, asked, factor * image, np.full(image.shape, factor * 0.04, "f4"))
+        found.append((calibration.factor, *calibration.coverage))
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    assert found[0][0] == pytest.approx(1.0, abs=0.1)  # 0.05 sqrt(2 / pi) over 0.04

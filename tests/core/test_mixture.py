@@ -13,6 +13,8 @@ from crl_core.models.codes import reference_gain
 from crl_core.models.mixture import FAT_LEFT, LAST_ECHO, MixtureCRL
 from crl_core.physics.signal import fse_signal
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+from crl_core.synthesis.tiling import encode_in_tiles
+from crl_core.training.losses import doubt_of, weighted_rms
 
 PD, T2W, FLAIR = (torch.tensor(PAPER_SEQUENCES[n].numbers) for n in (5, 7, 9))
 
@@ -148,3 +150,36 @@ def test_too_many_sources_are_refused() -> None:
     made = network(max_sources=2)
     with pytest.raises(ValueError, match="up to 2 sources, not 3"):
         made.encode(head(3), torch.stack([PD, T2W, FLAIR])[None])
+
+
+def test_tiles_know_what_the_whole_image_tells() -> None:
+    made = network()
+    with torch.no_grad():
+        made.context.weight.normal_(std=3.0)
+    # Head on one side, air on the other: seen alone, each would tell of another subject.
+    images = torch.cat([head(1, 128), torch.zeros(1, 1, 128, 128)], dim=-1)
+    with torch.inference_mode():
+        whole = made.encode(images, PD[None, None])
+        tiled = encode_in_tiles(made, images, PD[None, None], 128)
+    for name, value in whole.items():
+        apart = (value - tiled[name]).abs().mean() / value.abs().mean()
+        assert float(apart) < 1e-3, name
+
+
+def test_root_mean_square_is_that_of_each_image() -> None:
+    rng = np.random.default_rng(2)
+    image, target = (rng.random((2, 3, 8, 9)).astype(np.float32) for _ in range(2))
+    weight = rng.random((2, 1, 8, 9)).astype(np.float32)
+    each = np.sqrt(((image - target) ** 2 * weight).sum((2, 3)) / weight.sum((2, 3)))
+    found = weighted_rms(*(torch.from_numpy(a) for a in (image, target, weight)))
+    assert float(found) == pytest.approx(float(each.mean()), rel=1e-3)
+
+
+def test_the_best_doubt_is_the_mean_error() -> None:
+    apart = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    mean = float(apart.mean())
+    scores = [
+        float(doubt_of(apart, torch.full_like(apart, f * mean), torch.ones_like(apart)))
+        for f in (0.7, 1.0, 1.4)
+    ]
+    assert scores[1] < min(scores[0], scores[2])

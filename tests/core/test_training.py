@@ -237,6 +237,19 @@ def loss_of(model: Any, tensors: TensorBatch, config: TrainingConfig) -> Any:
 # losses -----------------------------------------------------------------------------------------
 
 
+def test_terms_that_are_asked_for_count() -> None:
+    torch.manual_seed(5)
+    model = build_model("crl-plus", **{**PLUS.architecture, "kind": "mixture"})
+    batch = TensorBatch.of(digital(PLUS).batch(0, 1.0), torch.device("cpu"))
+    with torch.no_grad():
+        plain, named = loss_of(model, batch, PLUS)
+        assert set(named) == {"l1", "gradient"}
+        more, named = loss_of(model, batch, replace(PLUS, squared_loss=2.0, doubt_loss=0.5))
+    assert set(named) == {"l1", "rms", "gradient", "doubt"}
+    added = 2.0 * named["rms"] + 0.5 * named["doubt"]
+    assert float(more - plain) == pytest.approx(float(added), rel=1e-3)
+
+
 def test_losses_are_zero_for_equal_images_and_see_what_they_should() -> None:
     torch.manual_seed(0)
     image = torch.rand(2, 1, 24, 24)
