@@ -16,6 +16,10 @@ Features: TypeAlias = dict[str, Tensor]
 like images. Everything `CRL.render` needs besides the target's parameters."""
 
 
+SOME = 4
+"""Along rows and columns, one voxel in so many trains what intensities alone say."""
+
+
 class CRL(nn.Module, ABC):
     """A network that separates a scan from the parameters it was acquired with.
 
@@ -36,6 +40,8 @@ class CRL(nn.Module, ABC):
         Whether the fourth parameter, suppressed fat, means anything to it.
     knows_doubt
         Whether it tells how far off it expects to be (`spread_many`).
+    knows_brightness
+        Whether it asks how bright each source is (`brightness`).
     """
 
     max_sources: int = 1
@@ -45,7 +51,9 @@ class CRL(nn.Module, ABC):
     knows_up: bool = False
     knows_fat: bool = False
     knows_doubt: bool = False
+    knows_brightness: bool = False
     _overview: Tensor | None = None
+    _brightness: Tensor | None = None
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -80,14 +88,33 @@ class CRL(nn.Module, ABC):
         """
         return None
 
+    def brightness(
+        self, images: Tensor, parameters: Tensor, present: Tensor | None = None
+    ) -> Tensor | None:
+        """Return by which factors the sources are brighter than usual, (B, S), as logarithms.
+
+        None for networks that do not ask. H x W may be any selection of voxels of a subject; the
+        more of the head they show, the better.
+        """
+        return None
+
+    @property
+    def known_brightness(self) -> Tensor | None:
+        """What is known of it, see `knowing`."""
+        return self._brightness
+
     @contextmanager
-    def knowing(self, overview: Tensor | None) -> Iterator[None]:
-        """Inside, `encode` gets a part of an image of which the `overview` is known."""
-        self._overview = overview
+    def knowing(
+        self, *, overview: Tensor | None = None, brightness: Tensor | None = None
+    ) -> Iterator[None]:
+        """Inside, `encode` and `overview` get part of a subject of which these are known."""
+        before = self._overview, self._brightness
+        self._overview = before[0] if overview is None else overview
+        self._brightness = before[1] if brightness is None else brightness
         try:
             yield
         finally:
-            self._overview = None
+            self._overview, self._brightness = before
 
     def common(self, features: Features) -> Tensor | None:
         """Return the features that should not depend on the source's contrast, if there are any.
@@ -109,6 +136,14 @@ class CRL(nn.Module, ABC):
         """Return the expected absolute error of each rendering, (B, P, H, W), units of the source.
 
         None for networks that do not tell.
+        """
+        return None
+
+    def render_intensity(self, features: Features, parameters: Tensor) -> Tensor | None:
+        """Return what intensities alone, without context, make of every `SOME`-th voxel.
+
+        (B, P, H', W'), for features that were encoded in training; None for networks that do not
+        work that way. What they start from is trained by it.
         """
         return None
 

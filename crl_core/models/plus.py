@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from crl_core.models.base import CRL, Features
 from crl_core.models.codes import N_TISSUE_BASIS, reference_gain, signed_mz, tissue_basis_code
+from crl_core.models.conv import Conv3x3
 
 # Bounds of the effective maps; wider than tissue, because they also absorb what the equation
 # leaves out (stimulated echoes, magnetisation transfer, an unknown echo train).
@@ -26,8 +27,8 @@ class FilmBlock(nn.Module):
 
     def __init__(self, width: int, code_width: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = Conv3x3(width, width)
+        self.second = Conv3x3(width, width)
         self.film = nn.Linear(code_width, 2 * width)
         nn.init.normal_(self.film.weight, std=0.02)
         nn.init.zeros_(self.film.bias)
@@ -85,7 +86,7 @@ class PlusCRL(CRL):
         self.down_blocks = nn.ModuleList(FilmBlock(w, code_width) for w in widths)
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
-        self.merge = nn.ModuleList(nn.Conv2d(a + b, a, 3, padding=1) for a, b in pairs)
+        self.merge = nn.ModuleList(Conv3x3(a + b, a) for a, b in pairs)
         self.up_blocks = nn.ModuleList(FilmBlock(w, code_width) for w in widths)
         self.maps = nn.Conv2d(widths[0], 4, 1)
         self.hidden = nn.Conv2d(widths[0], residual_width, 1)
@@ -175,9 +176,7 @@ def physics_signal(maps: Tensor, parameters: Tensor) -> Tensor:
 
 def code_mlp(inputs: int, width: int) -> nn.Sequential:
     """Return the layers that turn parameters into a code."""
-    return nn.Sequential(
-        nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
-    )
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
 
 def _bounded(raw: Tensor, gain: Tensor) -> Tensor:

@@ -87,6 +87,18 @@ class Sources:
         ]
         return torch.from_numpy(np.stack(planes))[None].to(device)
 
+    def sample(self, device: torch.device, slices: int = 12, step: int = 4) -> Tensor:
+        """Return voxels from all over the head side by side, (1, S, H, W), model units.
+
+        From evenly spaced slices that hold some head, every `step`-th row and column.
+        """
+        axis = self.slice_axis
+        held = self.first.mask.sum(axis=tuple(a for a in range(3) if a != axis))
+        holding = np.flatnonzero(held > 0.1 * held.max())
+        some = holding[np.linspace(0, len(holding) - 1, min(slices, len(holding))).astype(int)]
+        planes = [self.images(int(k), device)[..., ::step, ::step] for k in some]
+        return torch.cat(planes, dim=-1)
+
     def parameters(self, device: torch.device) -> Tensor:
         """Return the parameters of every source, (1, S, 4)."""
         known = [s.parameters.numbers for s in self.scans if s.parameters is not None]

@@ -74,6 +74,7 @@ class Synthesizer:
         self._notice = notice or (lambda text: None)
         self._sources = Sources()
         self._fitted: tuple[Tensor, Agreement] | None = None
+        self._bright: Tensor | None = None
         self._cache: OrderedDict[int, _EncodedSlice] = OrderedDict()
         self._tile: int | None = None
         self._robust = checkpoint.card.intensity_rule == "robust"
@@ -149,7 +150,7 @@ class Synthesizer:
                 remedy="Choose fewer sources or another checkpoint",
             )
         self._sources = Sources.of(scans, robust=self._robust)
-        self._fitted = None
+        self._fitted = self._bright = None
         self._cache.clear()
 
     def render_slice(self, parameters: SequenceParameters, index: int) -> FloatArray:
@@ -321,10 +322,11 @@ class Synthesizer:
         parameters = self._sources.parameters(self.device)
         turn = Turn.of(self._sources.first) if self.model.knows_up else Turn()
         images = turn.there(images).contiguous()
-        if self._tile is None:
-            features = self.model.encode(images, parameters, present)
-        else:
-            features = encode_in_tiles(self.model, images, parameters, self._tile, present)
+        with self.model.knowing(brightness=self._brightness()):
+            if self._tile is None:
+                features = self.model.encode(images, parameters, present)
+            else:
+                features = encode_in_tiles(self.model, images, parameters, self._tile, present)
         features = {name: turn.back(value) for name, value in features.items()}
         if size == native:
             return features
@@ -332,6 +334,13 @@ class Synthesizer:
             name: F.interpolate(value, size=native, mode="bilinear")
             for name, value in features.items()
         }
+
+    def _brightness(self) -> Tensor | None:
+        """Return how bright the sources are, from all over the head, for networks that ask."""
+        if self.model.knows_brightness and self._bright is None:
+            shown = self._sources.parameters(self.device)
+            self._bright = self.model.brightness(self._sources.sample(self.device), shown)
+        return self._bright
 
     def _retried(self, job: Callable[[], Tensor]) -> Tensor:
         """Do a job; when memory runs out go on in tiles, then on the processor, and say so."""
@@ -361,7 +370,7 @@ class Synthesizer:
         if not self._on_gpu():
             return False
         self._notice("GPU memory is full even in tiles. Going on with the processor.")
-        self._tile, self._fitted = None, None
+        self._tile = self._fitted = self._bright = None
         self._place(torch.device("cpu"))
         return True
 

@@ -44,24 +44,45 @@ def encode_in_tiles(
     features
         As `CRL.encode`; equal to it up to what lies further than `HALO` from each tile.
     """
-    height, width = images.shape[-2:]
-    result: Features = {}
+    with model.knowing(brightness=_brightness(model, images, parameters, present)):
+        overview = _overview(model, images, parameters, present, tile)
+        with model.knowing(overview=overview):
+            return _encoded(model, images, parameters, present, tile)
+
+
+def _brightness(
+    model: CRL, images: Tensor, parameters: Tensor, present: Tensor | None
+) -> Tensor | None:
+    known = model.known_brightness
+    return model.brightness(images, parameters, present) if known is None else known
+
+
+def _overview(
+    model: CRL, images: Tensor, parameters: Tensor, present: Tensor | None, tile: int
+) -> Tensor | None:
+    """Average what tiles tell of the whole image."""
     views, total = [], 0
-    for rows, columns in _tiles(height, width, tile):
+    for rows, columns in _tiles(*images.shape[-2:], tile):
         seen = model.overview(images[..., rows, columns], parameters, present)
         if seen is None:
-            break
+            return None
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
         views.append(seen * area)
         total += area
-    whole = torch.stack(views).sum(dim=0) / total if views else None
+    return torch.stack(views).sum(dim=0) / total
+
+
+def _encoded(
+    model: CRL, images: Tensor, parameters: Tensor, present: Tensor | None, tile: int
+) -> Features:
+    height, width = images.shape[-2:]
+    result: Features = {}
     for rows, columns in _tiles(height, width, tile):
         top, left = max(0, rows.start - HALO), max(0, columns.start - HALO)
         bottom, right = min(height, rows.stop + HALO), min(width, columns.stop + HALO)
         # The encoders halve the image several times; tiles must start on their coarsest grid.
         top, left = top - top % 16, left - left % 16
-        with model.knowing(whole):
-            part = model.encode(images[..., top:bottom, left:right], parameters, present)
+        part = model.encode(images[..., top:bottom, left:right], parameters, present)
         for name, value in part.items():
             if name not in result:
                 result[name] = value.new_empty((*value.shape[:2], height, width))

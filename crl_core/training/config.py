@@ -56,10 +56,11 @@ class TrainingConfig:
         weights themselves.
     air_weight
         Weight of a voxel outside the head in the L1 term, relative to one inside.
-    gradient_loss, squared_loss, doubt_loss, structure_loss
+    gradient_loss, squared_loss, doubt_loss, intensity_loss, structure_loss
         Weights of the terms beside L1: first differences, root mean square (for networks that
         fuse sources), the likelihood of the expected errors (for networks that give them; the
-        image is not pulled by it, but it counts in the norm that is clipped), and structure. The
+        image is not pulled by it, but it counts in the norm that is clipped), what intensities
+        alone say (for networks that start from that), and structure. The
         structural term compares what single-source networks make of two sources of one subject;
         networks that fuse sources have no such pair and train without it.
     structure_pairs
@@ -120,6 +121,7 @@ class TrainingConfig:
     gradient_loss: float = 0.5
     squared_loss: float = 0.0
     doubt_loss: float = 0.0
+    intensity_loss: float = 0.0
     structure_loss: float = 0.1
     structure_pairs: str = "all"
     random_sequences: float = 0.5
@@ -238,7 +240,8 @@ class TrainingConfig:
 _LEAST: Mapping[str, float] = {
     "steps": 1, "batch": 1, "crop": 16, "contrasts": 2, "encoded": 1, "validate_steps": 1,
     "seed": 0, "warmup": 0, "clip": 0, "accumulate": 1, "save_seconds": 0,
-    "gradient_loss": 0, "squared_loss": 0, "doubt_loss": 0, "structure_loss": 0, "jitter": 0,
+    "gradient_loss": 0, "squared_loss": 0, "doubt_loss": 0, "intensity_loss": 0,
+    "structure_loss": 0, "jitter": 0,
 }  # fmt: skip
 
 _WORDS: Mapping[str, tuple[str, ...]] = {

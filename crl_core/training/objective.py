@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from crl_core.models import CRL
-from crl_core.models.base import Features
+from crl_core.models.base import SOME, Features
 from crl_core.models.paper import PaperCRL
 from crl_core.training.batch import Batch
 from crl_core.training.config import TrainingConfig
@@ -107,6 +107,12 @@ class StepLoss(nn.Module):
         if isinstance(doubt, Tensor):
             apart = (images * ratio - batch.images).detach().abs()
             named["doubt"] = doubt_of(apart, doubt.float() * ratio, weight)
+        alone = self.config.intensity_loss and self.model.render_intensity(
+            features, batch.parameters
+        )
+        if isinstance(alone, Tensor):
+            some = (..., slice(None, None, SOME), slice(None, None, SOME))
+            named["intensity"] = weighted_rms(alone * ratio, batch.images[some], weight[some])
         return self._total(named), named
 
     def _terms(self, images: Tensor, targets: Tensor, weight: Tensor) -> dict[str, Tensor]:
@@ -122,7 +128,7 @@ class StepLoss(nn.Module):
     def _total(self, named: dict[str, Tensor]) -> Tensor:
         c = self.config
         share = {"l1": 1.0, "rms": c.squared_loss, "gradient": c.gradient_loss,
-                 "doubt": c.doubt_loss}  # fmt: skip
+                 "doubt": c.doubt_loss, "intensity": c.intensity_loss}  # fmt: skip
         return torch.stack([share[name] * value for name, value in named.items()]).sum()
 
     def _single(self, batch: TensorBatch) -> tuple[Tensor, dict[str, Tensor]]:
