@@ -11,6 +11,7 @@ from torch import Tensor
 
 from crl_core.errors import CRLError, GridError
 from crl_core.scan import IntensityScale, Scan
+from crl_core.synthesis.turning import Turn
 
 _SAME_VOXEL = 1.25
 """In-plane voxel sizes within this factor of the training's are used as they are."""
@@ -87,16 +88,32 @@ class Sources:
         ]
         return torch.from_numpy(np.stack(planes))[None].to(device)
 
-    def sample(self, device: torch.device, slices: int = 12, step: int = 4) -> Tensor:
+    def sample(self, device: torch.device, turn: Turn, voxels: int = 2000) -> Tensor:
         """Return voxels from all over the head side by side, (1, S, H, W), model units.
 
-        From evenly spaced slices that hold some head, every `step`-th row and column.
+        The same ones however the file lies, about as many as asked for.
+
+        Parameters
+        ----------
+        device
+            Where to.
+        turn
+            How slices are turned for the network.
+        voxels
+            About how many.
         """
         axis = self.slice_axis
         held = self.first.mask.sum(axis=tuple(a for a in range(3) if a != axis))
         holding = np.flatnonzero(held > 0.1 * held.max())
-        some = holding[np.linspace(0, len(holding) - 1, min(slices, len(holding))).astype(int)]
-        planes = [self.images(int(k), device)[..., ::step, ::step] for k in some]
+        # As many slices are left out at either end.
+        apart = next(k for k in range(max(1, len(holding) // 12), 0, -1)
+                     if (len(holding) - 1) % k % 2 == 0)  # fmt: skip
+        some = holding[(len(holding) - 1) % apart // 2 :: apart]
+        step = max(1, round((len(some) * np.prod(self.plane) / voxels) ** 0.5))
+        planes = [
+            turn.there(self.images(int(k), device))[..., step // 2 :: step, step // 2 :: step]
+            for k in some
+        ]
         return torch.cat(planes, dim=-1)
 
     def parameters(self, device: torch.device) -> Tensor:

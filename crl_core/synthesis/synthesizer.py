@@ -339,7 +339,8 @@ class Synthesizer:
         """Return how bright the sources are, from all over the head, for networks that ask."""
         if self.model.knows_brightness and self._bright is None:
             shown = self._sources.parameters(self.device)
-            self._bright = self.model.brightness(self._sources.sample(self.device), shown)
+            turn = Turn.of(self._sources.first)
+            self._bright = self.model.brightness(self._sources.sample(self.device, turn), shown)
         return self._bright
 
     def _retried(self, job: Callable[[], Tensor]) -> Tensor:

@@ -119,9 +119,9 @@ class TrainingConfig:
     average: float = 0.999
     air_weight: float = 0.15
     gradient_loss: float = 0.5
-    squared_loss: float = 0.0
-    doubt_loss: float = 0.0
-    intensity_loss: float = 0.0
+    squared_loss: float = 1.0
+    doubt_loss: float = 0.05
+    intensity_loss: float = 0.5
     structure_loss: float = 0.1
     structure_pairs: str = "all"
     random_sequences: float = 0.5
@@ -254,7 +254,8 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 _COMMON: Mapping[str, Any] = {
     "crop": 192, "contrasts": 2, "encoded": 1, "identity": False, "learning_rate": 2e-4,
     "warmup": 0, "schedule": "plateau", "clip": 0.0, "average": 0.0, "air_weight": 1.0,
-    "gradient_loss": 0.0, "structure_loss": 0.0, "random_sequences": 0.0, "jitter": 0.0,
+    "gradient_loss": 0.0, "squared_loss": 0.0, "doubt_loss": 0.0, "intensity_loss": 0.0,
+    "structure_loss": 0.0, "random_sequences": 0.0, "jitter": 0.0,
 }  # fmt: skip
 
 PUBLISHED_TRAINING: Mapping[str, Mapping[str, Any]] = {

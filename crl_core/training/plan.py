@@ -33,9 +33,9 @@ ENOUGH_STEPS = 1500
 
 NARROWER: tuple[dict[str, Any], ...] = (
     {},
-    {"widths": [24, 48, 72, 96]},
-    {"widths": [16, 32, 48, 64], "code_width": 48, "residual_width": 24},
-    {"widths": [10, 20, 30, 40], "code_width": 32, "residual_width": 16},
+    {"widths": [24, 48, 72, 96, 144]},
+    {"widths": [16, 32, 48, 64, 96], "code_width": 48, "residual_width": 24, "entries": 128},
+    {"widths": [10, 20, 30, 40], "code_width": 32, "residual_width": 16, "entries": 96},
 )
 """Sizes of crl-plus to choose from, the largest first."""
 

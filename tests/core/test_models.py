@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from crl_core.errors import CheckpointError
-from crl_core.models import CRL, PRESET_NAMES, build_model, preset_config
+from crl_core.models import CRL, PRESET_NAMES, build_from_config, build_model, preset_config
 from crl_core.models.codes import reference_gain
 from crl_core.models.paper import CrossAttention, PaperCRL
 from crl_core.models.plus import PlusCRL, physics_signal
@@ -28,6 +28,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "crl-plus": {"widths": [6, 8, 10], "code_width": 8, "residual_width": 5},
 }
 SMALL["crl-paper"]["decoder_hidden"] = [12]
+OLDER = {"kind": "plus", "widths": [6, 8, 10], "code_width": 8, "residual_width": 5}
+"""The network that the preset crl-plus was before; checkpoints of it go on working."""
 
 T1_FLAIR, T2W, FLAIR = (torch.tensor(PAPER_SEQUENCES[n].triple) for n in (1, 7, 9))
 
@@ -35,7 +37,16 @@ T1_FLAIR, T2W, FLAIR = (torch.tensor(PAPER_SEQUENCES[n].triple) for n in (1, 7, 
 def small(preset: str, seed: int = 0) -> CRL:
     """A small network with weights that are nowhere zero, so that every part has an effect."""
     torch.manual_seed(seed)
-    model = build_model(preset, **SMALL[preset]).eval().requires_grad_(False)
+    return stirred(build_model(preset, **SMALL[preset]))
+
+
+def older_plus() -> CRL:
+    torch.manual_seed(0)
+    return stirred(build_from_config(OLDER))
+
+
+def stirred(model: CRL) -> CRL:
+    model.eval().requires_grad_(False)
     for weight in model.parameters():
         weight.add_(0.05 * torch.randn_like(weight))
     return model
@@ -254,7 +265,7 @@ SOURCES = torch.stack([T2W, FLAIR, T1_FLAIR])[None]
 @pytest.mark.parametrize("order", [(0, 2, 1), (1, 0, 2), (2, 1, 0)])
 def test_order_of_sources_changes_the_unit_only(order: tuple[int, ...]) -> None:
     """Tissue maps do not change; proton density is in units of whichever source comes first."""
-    model = small("crl-plus")
+    model = older_plus()
     images, swap = picture(1, 3, 11, 9), list(order)
     a = model.encode(images, SOURCES)
     b = model.encode(images[:, swap], SOURCES[:, swap])
@@ -265,7 +276,7 @@ def test_order_of_sources_changes_the_unit_only(order: tuple[int, ...]) -> None:
 
 
 def test_order_of_further_sources_is_irrelevant() -> None:
-    model = small("crl-plus")
+    model = older_plus()
     images, swap = picture(1, 3, 11, 9), [0, 2, 1]
     a = model(images, SOURCES, T2W[None])
     b = model(images[:, swap], SOURCES[:, swap], T2W[None])
@@ -274,7 +285,7 @@ def test_order_of_further_sources_is_irrelevant() -> None:
 
 @pytest.mark.parametrize("there", [1, 2])
 def test_an_absent_source_is_as_if_left_out(there: int) -> None:
-    model = small("crl-plus")
+    model = older_plus()
     images = picture(1, 3, 11, 9)
     images[:, there:] *= 1000.0
     present = torch.arange(3)[None] < there
@@ -287,7 +298,7 @@ def test_an_absent_source_is_as_if_left_out(there: int) -> None:
 
 
 def test_the_same_source_twice_is_that_source() -> None:
-    model = small("crl-plus")
+    model = older_plus()
     image, source = picture(1, 1, 8, 8), T2W[None, None]
     once = model(image, source, FLAIR[None])
     twice = model(image.repeat(1, 2, 1, 1), source.repeat(1, 2, 1), FLAIR[None])
@@ -296,11 +307,11 @@ def test_the_same_source_twice_is_that_source() -> None:
 
 def test_more_sources_than_it_was_built_for_are_refused() -> None:
     with pytest.raises(ValueError, match="up to 4 sources, not 5"):
-        small("crl-plus").encode(picture(1, 5, 8, 8), T2W.expand(1, 5, 3))
+        older_plus().encode(picture(1, 5, 8, 8), T2W.expand(1, 5, 3))
 
 
 def test_maps_stay_in_bounds_whatever_the_input() -> None:
-    model = small("crl-plus")
+    model = older_plus()
     maps = model.encode(1e4 * (picture(1, 1, 16, 16) - 0.5), T2W[None, None])["maps"]
     pd, t1, t2, fluid = (maps[0, i] for i in range(4))
     ceiling = 2.0 * float(reference_gain(T2W))
@@ -313,7 +324,7 @@ def test_maps_stay_in_bounds_whatever_the_input() -> None:
 def test_fresh_networks_start_as_physics_without_correction() -> None:
     """The learned factor is exactly one before training, so the image is the equation's."""
     torch.manual_seed(0)
-    model = build_model("crl-plus", **SMALL["crl-plus"]).eval().requires_grad_(False)
+    model = build_from_config(OLDER).eval().requires_grad_(False)
     features = model.encode(picture(1, 1, 8, 8), T2W[None, None])
     signal = physics_signal(features["maps"], FLAIR[None])
     torch.testing.assert_close(
@@ -322,7 +333,7 @@ def test_fresh_networks_start_as_physics_without_correction() -> None:
 
 
 def test_the_learned_correction_is_at_most_a_quarter() -> None:
-    model = small("crl-plus")
+    model = older_plus()
     assert isinstance(model, PlusCRL)
     model.correction.weight.mul_(1000.0)
     features = model.encode(picture(1, 1, 8, 8), T2W[None, None])

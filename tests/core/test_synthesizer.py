@@ -149,11 +149,11 @@ def test_a_fine_scan_is_resampled_for_the_network_and_returned_on_its_own_grid(
         data=scan.data.repeat(2, axis=0).repeat(2, axis=1),
         affine=scan.affine @ np.diag([0.5, 0.5, 1.0, 1.0]),
     )
-    s = engine(fine)
+    s = engine(fine, "crl-small")
     assert s._sources.size_at(1.0) == (40, 48)
     image = s.render_slice(TARGET, 2)
     assert image.shape == (80, 96)
-    coarse = engine(scan).render_slice(TARGET, 2)
+    coarse = engine(scan, "crl-small").render_slice(TARGET, 2)
     inner = (slice(8, -8), slice(8, -8))
     averaged = image.reshape(40, 2, 48, 2).mean(axis=(1, 3))
     # Not equal: halving the grid smooths the noise that a network with random weights amplifies.
@@ -287,7 +287,7 @@ def test_expected_errors_vanish_at_a_source_and_grow_away_from_it(scan: Scan) ->
     assert sizes[0] == 0.0
     assert sizes[0] < sizes[1] < sizes[2]
     assert sizes[3] > 0.0
-    assert engine(scan).expected_error(TARGET, 2) is None
+    assert engine(scan, "crl-small").expected_error(TARGET, 2) is None
 
 
 def test_the_worst_of_several_sources_is_named_and_counts_less(scan: Scan) -> None:
