@@ -9,6 +9,7 @@ paper made runnable, ``crl-small`` a small relative of the first for machines wi
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from crl_core.errors import CheckpointError
@@ -66,6 +67,18 @@ def preset_config(preset: str) -> dict[str, Any]:
     return config
 
 
+def architecture_of(preset: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the architecture of a preset with some entries replaced.
+
+    Changes that name another kind of network stand for themselves: what a preset once was goes on
+    working under its name.
+    """
+    own = preset_config(preset)
+    if changes.get("kind", own["kind"]) != own["kind"]:
+        return dict(changes)
+    return {**own, **changes}
+
+
 def learns_one_pair(config: dict[str, Any]) -> bool:
     """Return whether a network of this architecture knows a single pair of contrasts."""
     kind = _KINDS.get(str(config.get("kind")))
@@ -94,7 +107,7 @@ def build_model(preset: str, **changes: Any) -> CRL:
     CheckpointError
         When the preset or an entry is unknown or out of range.
     """
-    return build_from_config({**preset_config(preset), **changes})
+    return build_from_config(architecture_of(preset, changes))
 
 
 def build_from_config(config: dict[str, Any]) -> CRL:

@@ -135,9 +135,8 @@ class MixtureCRL(CRL):
         tissue = corrected * _amount(share[:, :-1], held) * (change * unit) * pd
         features = {"tissue": tissue, "hidden": self.hidden(top), "doubt": self.doubt(top.detach())}
         if self.training:
-            features["intensity"] = self._by_intensity(given, factor)[
-                ..., : -(-h // SOME), : -(-w // SOME)
-            ]
+            some = given.images[..., :h:SOME, :w:SOME]
+            features["intensity"] = self._held(some, given, factor)
         return features
 
     def overview(
@@ -167,10 +166,20 @@ class MixtureCRL(CRL):
             signal = self.signals(parameters) * self.tissues.log_pd.exp()
             return torch.einsum("bmhw,bpm->bphw", features["intensity"], signal)
 
-    def _by_intensity(self, given: _Given, factor: Tensor) -> Tensor:
-        """Return amounts of each tissue, (B, M, H', W'), without context, in some voxels."""
-        with _precisely(given.images):
-            some = given.images[:, :, ::SOME, ::SOME]
+    def by_intensity(self, images: Tensor, parameters: Tensor, targets: Tensor) -> Tensor:
+        """Return what the intensities of some voxels alone say, (B, P, H, W).
+
+        Shapes and units as in `encode` and `render_many`; H x W may be any selection of voxels.
+        """
+        given = _Given.of(images, parameters, None, 1)
+        held = self._held(given.images, given, self._factors(given))
+        image = self.render_intensity({"intensity": held}, targets)
+        assert image is not None
+        return image
+
+    def _held(self, some: Tensor, given: _Given, factor: Tensor) -> Tensor:
+        """Return amounts of each tissue in some voxels, (B, M, H', W'), without context."""
+        with _precisely(some):
             gain = self.tissues.usual_gain(given.parameters) * factor.exp()
             held = self.tissues.posterior(some, given.parameters, gain, given.present)[1]
             return held * gain[:, 0, None, None, None]

@@ -142,9 +142,9 @@ class TrainingConfig:
 
     def intensity_rule(self) -> str:
         """Return how the network to be trained wants its images scaled."""
-        from crl_core.models import intensity_rule, preset_config
+        from crl_core.models import architecture_of, intensity_rule
 
-        return intensity_rule({**preset_config(self.preset), **self.architecture})
+        return intensity_rule(architecture_of(self.preset, self.architecture))
 
     def __post_init__(self) -> None:
         """Refuse values that no run could start with."""

@@ -12,7 +12,7 @@ from crl_core.card import Card
 from crl_core.checkpoint import load_checkpoint, save_checkpoint
 from crl_core.devices import hardware
 from crl_core.errors import CRLError, InputError
-from crl_core.models import CRL, preset_config
+from crl_core.models import CRL, architecture_of
 from crl_core.training import events
 from crl_core.training.adversarial import told_settings
 from crl_core.training.config import TrainingConfig
@@ -72,7 +72,7 @@ class CardMaker:
         return Card(
             name=f"{config.preset}, {self._kind()}",
             preset=config.preset,
-            architecture={**preset_config(config.preset), **config.architecture},
+            architecture=architecture_of(config.preset, config.architecture),
             intensity_rule=model.intensity_rule,
             in_plane_mm=train.voxel_mm if model.intensity_rule == "robust" else None,
             coverage=coverage,

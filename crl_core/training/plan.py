@@ -14,7 +14,7 @@ import torch
 from crl_core.card import Card
 from crl_core.devices import device_name
 from crl_core.errors import InputError
-from crl_core.models import build_model, preset_config
+from crl_core.models import architecture_of, build_model, preset_config
 from crl_core.training.config import (
     FINE_TUNE_MINUTES,
     QUICK_MINUTES,
@@ -107,7 +107,9 @@ def planned(
     config = base
     if start is not None:
         own = preset_config(start.preset)
-        changed = {k: v for k, v in start.architecture.items() if own.get(k) != v}
+        changed = dict(start.architecture)
+        if changed.get("kind") == own["kind"]:
+            changed = {k: v for k, v in changed.items() if own.get(k) != v}
         config = replace(config, preset=start.preset, architecture=changed)
     if name == "paper":
         return paper_settings(config)
@@ -355,7 +357,7 @@ def _is_large(config: TrainingConfig) -> bool:
     """Return whether a step of a network takes minutes on a processor."""
     from crl_core.models.skeleton import skeleton
 
-    return skeleton({**preset_config(config.preset), **config.architecture}).n_parameters > LARGE
+    return skeleton(architecture_of(config.preset, config.architecture)).n_parameters > LARGE
 
 
 def _noise(config: TrainingConfig) -> Any:

@@ -30,7 +30,7 @@ from crl_core.evaluation.metrics import compare, reference_peak
 from crl_core.io.bids import find_subjects, load_subject
 from crl_core.physics.dataset import simulate_dataset
 from crl_core.scan import Scan
-from crl_core.sequence import PAPER_SEQUENCES
+from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.synthesis import Synthesizer
 
 SUBJECTS_PER_MAP = 2
@@ -54,39 +54,45 @@ def learnt_tables(
     return found
 
 
-def measure_group(
+def measure_each(
     synthesizer: Synthesizer,
     sources: Sequence[Scan],
     targets: Sequence[Scan],
     tables: dict[int, IntensityTable] | None = None,
-) -> dict[str, float]:
-    """Return mean PSNR over targets of the network and of the baselines from the first source."""
+) -> list[dict[str, float]]:
+    """Return the PSNR of each target: of the network, and of baselines from the first source."""
     synthesizer.set_sources(sources)
     mask = sources[0].mask
     given = synthesizer.scale.to_model(sources[0].data)
-    found: dict[str, list[float]] = {"network": [], **{name: [] for name in BASELINES}}
+    rows = []
     for target in targets:
         assert target.parameters is not None
         reference = synthesizer.scale.to_model(target.data)
         image = synthesizer.render_volume(target.parameters)
         peak = reference_peak(reference, mask)
         result = compare(image, reference, mask, peak, slice_axis=target.slice_axis)
-        found["network"].append(result.psnr_gain)
+        row = {"network": float(result.psnr_gain)}
         for name, baseline in BASELINES.items():
-            found[name].append(score(baseline(given, reference, mask), reference, mask))
+            row[name] = score(baseline(given, reference, mask), reference, mask)
         if tables is not None:
             image = tables[number_of(target)](given)
-            found.setdefault("table of other subjects", []).append(score(image, reference, mask))
-    return {name: round(float(np.mean(values)), 2) for name, values in found.items()}
+            row["table of other subjects"] = score(image, reference, mask)
+        rows.append(row)
+    return rows
+
+
+def measure_group(
+    synthesizer: Synthesizer, sources: Sequence[Scan], targets: Sequence[Scan]
+) -> dict[str, float]:
+    """Return the mean over targets of `measure_each`."""
+    return mean_of(measure_each(synthesizer, sources, targets))
 
 
 def raw_identity(synthesizer: Synthesizer, source: Scan) -> float:
     """Return PSNR of the network alone at the source's own parameters."""
     synthesizer.set_sources([source])
     assert source.parameters is not None
-    planes = [
-        synthesizer.raw_slice(source.parameters, k) for k in range(synthesizer.n_slices)
-    ]
+    planes = [synthesizer.raw_slice(source.parameters, k) for k in range(synthesizer.n_slices)]
     image = np.stack(planes, axis=synthesizer.slice_axis)
     reference = synthesizer.scale.to_model(source.data)
     peak = reference_peak(reference, source.mask)
@@ -102,6 +108,7 @@ def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 def digital(synthesizer: Synthesizer, labels: Sequence[Path], several: bool) -> dict[str, Any]:
     """Measure on simulated subjects: every source to every other sequence, and pairs of sources."""
     sequences = {f"paper{n}": p for n, p in PAPER_SEQUENCES.items()}
+    held_out = {number(p) for p in synthesizer.checkpoint.card.coverage.held_out}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "test"
         simulate_dataset(
@@ -110,14 +117,17 @@ def digital(synthesizer: Synthesizer, labels: Sequence[Path], several: bool) -> 
         )  # fmt: skip
         subjects = [load_subject(root, files.label) for files in find_subjects(root)]
         by_source: dict[str, list[dict[str, float]]] = {}
+        by_block: dict[str, list[dict[str, float]]] = {}
         raw: list[float] = []
         everyone = [{number_of(s): s for s in subject.scans} for subject in subjects]
         for n, scans in enumerate(everyone):
-            for number, source in scans.items():
-                others = [s for k, s in scans.items() if k != number]
-                tables = learnt_tables(everyone, n, number)
-                row = measure_group(synthesizer, [source], others, tables)
-                by_source.setdefault(f"from {number}", []).append(row)
+            for own, source in scans.items():
+                others = {k: s for k, s in scans.items() if k != own}
+                tables = learnt_tables(everyone, n, own)
+                rows = measure_each(synthesizer, [source], [*others.values()], tables)
+                by_source.setdefault(f"from {own}", []).append(mean_of(rows))
+                for target, row in zip(others, rows, strict=True):
+                    by_block.setdefault(block_of(own, target, held_out), []).append(row)
                 raw.append(raw_identity(synthesizer, source))
             for chosen in ((5, 7), (1, 7), (1, 5), (1, 5, 7)) if several else ():
                 targets = [scans[k] for k in (2, 3, 8, 9)]
@@ -125,19 +135,33 @@ def digital(synthesizer: Synthesizer, labels: Sequence[Path], several: bool) -> 
                 key = f"from {'+'.join(map(str, chosen))} to 2, 3, 8, 9"
                 by_source.setdefault(key, []).append(row)
     table = {key: mean_of(rows) for key, rows in sorted(by_source.items())}
+    blocks = {key: mean_of(rows) for key, rows in sorted(by_block.items())}
     singles = [row for key, row in table.items() if " to " not in key]
     return {
         "what": f"{len(subjects)} digital subjects from {len(labels)} label maps never trained on",
         "one source, all 72 pairs": mean_of(singles),
         "at the source's own parameters, network alone": round(float(np.mean(raw)), 2),
         "by source": table,
+        **({"by block": blocks} if held_out else {}),
     }
+
+
+def block_of(source: int, target: int, held_out: set[int]) -> str:
+    """Name the part of the table that a pair belongs to."""
+    if target in held_out:
+        return "between held back ones" if source in held_out else f"to {target}, held back"
+    return f"from {source}, held back" if source in held_out else "seen to seen"
 
 
 def number_of(scan: Scan) -> int:
     """Return which sequence of the paper a scan is."""
     assert scan.parameters is not None
-    triple = scan.parameters.triple
+    return number(scan.parameters)
+
+
+def number(parameters: SequenceParameters) -> int:
+    """Return which sequence of the paper parameters are."""
+    triple = parameters.triple
     return next(n for n, p in PAPER_SEQUENCES.items() if np.allclose(p.triple, triple, rtol=1e-4))
 
 

@@ -109,9 +109,9 @@ class Network:
 
 def needs_pair(preset: str, architecture: Mapping[str, Any] | None = None) -> bool:
     """Return whether a preset learns one pair of contrasts, so that each pair needs its own."""
-    from crl_core.models import learns_one_pair, preset_config
+    from crl_core.models import architecture_of, learns_one_pair
 
-    return learns_one_pair({**preset_config(preset), **(architecture or {})})
+    return learns_one_pair(architecture_of(preset, architecture or {}))
 
 
 def trained_network(
