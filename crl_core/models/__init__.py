@@ -92,6 +92,11 @@ def intensity_rule(config: dict[str, Any]) -> str:
     return "minmax" if published else "robust"
 
 
+def knows_up(config: dict[str, Any]) -> bool:
+    """Return whether slices are turned for a network of this architecture (`turning.Turn`)."""
+    return bool(getattr(_KINDS.get(str(config.get("kind"))), "knows_up", False))
+
+
 def build_model(preset: str, **changes: Any) -> CRL:
     """Build a network with fresh weights.
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crl_core.errors import CRLError, GridError
+from crl_core.models.turning import Turn
 from crl_core.scan import IntensityScale, Scan
-from crl_core.synthesis.turning import Turn
 
 _SAME_VOXEL = 1.25
 """In-plane voxel sizes within this factor of the training's are used as they are."""

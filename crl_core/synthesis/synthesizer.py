@@ -15,13 +15,13 @@ from crl_core.checkpoint import Checkpoint
 from crl_core.devices import device_name
 from crl_core.errors import Cancelled, CRLError
 from crl_core.models import Features
+from crl_core.models.turning import Turn
 from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
 from crl_core.synthesis.agreement import Agreement, fit_of
 from crl_core.synthesis.carry import Missed, carry_weights
 from crl_core.synthesis.sources import Sources
 from crl_core.synthesis.tiling import encode_in_tiles, out_of_memory
-from crl_core.synthesis.turning import Turn
 
 Notice = Callable[[str], None]
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crl_core.models.turning import Turn
 from crl_core.scan import BoolArray, FloatArray
 from crl_core.sequence import SequenceParameters
 from crl_core.trust import TrainingCoverage
@@ -58,6 +59,8 @@ class WholeSlice:
     affine, axis
         4x4 to RAS+ mm of the volume it was taken from, and along which array axis; tells which
         way up it is shown.
+    turn
+        How it is turned for networks that know which way is up.
     source
         The only contrast to render from, where the network knows a single pair; None for any.
     """
@@ -71,6 +74,7 @@ class WholeSlice:
     about: str
     affine: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
     axis: int = 2
+    turn: Turn = Turn()  # noqa: RUF009  (frozen)
     source: int | None = None
 
 
@@ -141,6 +145,18 @@ def random_window(
         for middle, size in zip(centre, mask.shape, strict=True)
     )
     return slice(top, top + crop), slice(left, left + crop)
+
+
+TURNED = 0.25
+"""Share of crops turned at random, for networks whose slices are turned the way anatomies lie; the
+others lie that way. For other networks every crop is turned at random."""
+
+
+def random_flip(rng: np.random.Generator, knows_up: bool) -> NDArray[np.int64]:
+    """Draw how a crop is turned, for `turned`."""
+    flip = rng.integers(0, 2, size=3)
+    often = TURNED if knows_up else 1.0
+    return flip * int(rng.random() < often)
 
 
 def turned(image: FloatArray, flip: NDArray[np.int64]) -> FloatArray:

@@ -146,6 +146,12 @@ class TrainingConfig:
 
         return intensity_rule(architecture_of(self.preset, self.architecture))
 
+    def knows_up(self) -> bool:
+        """Return whether slices are turned for the network to be trained."""
+        from crl_core.models import architecture_of, knows_up
+
+        return knows_up(architecture_of(self.preset, self.architecture))
+
     def __post_init__(self) -> None:
         """Refuse values that no run could start with."""
         for name, low in _LEAST.items():

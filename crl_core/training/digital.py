@@ -28,16 +28,13 @@ from crl_core.training.batch import (
     Batch,
     Row,
     WholeSlice,
+    random_flip,
     random_window,
     stacked,
     turned,
 )
 from crl_core.training.config import TrainingConfig
 from crl_core.trust import ParameterBox, TrainingCoverage
-
-TURNED = 0.25
-"""Share of crops that are mirrored and transposed at random. The others lie as anatomies do, which
-is how slices are turned for the network where a file says which way is up."""
 
 NEAR = 0.15
 """Random sequences stay this far from settings held back, in units of the logarithm."""
@@ -69,7 +66,7 @@ class DigitalSampler:
             )
         for anatomy in anatomies:
             check_size(anatomy)
-        self.rule = config.intensity_rule()
+        self.rule, self.knows_up = config.intensity_rule(), config.knows_up()
         self.anatomies = list(anatomies)
         self.voxel_mm: float | None = 1.0
         self.config = config
@@ -102,7 +99,7 @@ class DigitalSampler:
             )
             for row in (2 * pair, 2 * pair + 1):
                 where = random_window(rng, mask, c.crop)
-                flip = rng.integers(0, 2, size=3) * int(rng.random() < TURNED)
+                flip = random_flip(rng, self.knows_up)
                 if row in wanted:
                     crop = turned(images[(slice(None), *where)], flip)
                     found.append((crop, scales, parameters, turned(mask[where], flip)))

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from crl_core.models.turning import Turn
 from crl_core.scan import FloatArray, Scan, Subject
 from crl_core.sequence import SequenceParameters
-from crl_core.training.batch import Batch, Row, WholeSlice, random_window, stacked, turned
+from crl_core.training.batch import (
+    Batch,
+    Row,
+    WholeSlice,
+    random_flip,
+    random_window,
+    stacked,
+    turned,
+)
 from crl_core.training.config import TrainingConfig
 from crl_core.training.data_config import DataConfig
 from crl_core.trust import MAX_POINTS, TrainingCoverage
@@ -43,11 +54,11 @@ class SubjectSampler:
     ) -> None:
         self.config = config
         self.split = split
-        rule = config.intensity_rule()
+        rule, self.knows_up = config.intensity_rule(), config.knows_up()
         held = (data or DataConfig()).held
         # Never larger than an image: a network shown mostly air learns to draw nothing.
         self.crop = max(16, min(config.crop, *(min(_plane(s.scans[0])) for s in subjects)))
-        self.subjects = [_prepared(s, self.crop, rule, held) for s in subjects]
+        self.subjects = [_prepared(s, self.crop, rule, held, self.knows_up) for s in subjects]
         # No more contrasts than anybody has: a repeated one teaches nothing.
         most = max(len(s.trained) for s in self.subjects)
         self.contrasts = max(2, min(config.contrasts, most))
@@ -78,7 +89,7 @@ class SubjectSampler:
             z = int(rng.choice(prepared.slices))
             mask = prepared.mask[z]
             where = random_window(rng, mask, self.crop, ANYWHERE)
-            flip = rng.integers(0, 2, size=3)
+            flip = random_flip(rng, self.knows_up)
             found.append(
                 (
                     turned(prepared.images[(some, z, *where)], flip),
@@ -102,19 +113,21 @@ class SubjectSampler:
                 continue  # somebody with a single slice
             taken.add((number % len(self.subjects), z))
             whose = "never trained on" if self.split else "trained on"
+            as_in_file = partial(_through, one.turn.back)
             held = np.ones(len(one.scales), dtype=bool)
             held[one.trained] = False
             found.append(
                 WholeSlice(
-                    one.images[:, z],
+                    as_in_file(one.images[:, z]),
                     one.scales,
                     one.parameters,
-                    one.mask[z] > 0,
+                    as_in_file(one.mask[z]) > 0,
                     held,
                     one.names,
                     f"{one.name}, {whose}",
                     one.affine,
                     one.axis,
+                    one.turn,
                 )
             )
         return found
@@ -127,7 +140,7 @@ def _settings(parameters: Sequence[FloatArray]) -> tuple[SequenceParameters, ...
 
 @dataclass(frozen=True)
 class _Prepared:
-    images: FloatArray  # (P, Z, H, W) in model units
+    images: FloatArray  # (P, Z, H, W) in model units, turned for the network
     scales: FloatArray
     parameters: FloatArray
     mask: FloatArray  # (Z, H, W)
@@ -137,6 +150,7 @@ class _Prepared:
     name: str
     affine: NDArray[np.float64]
     axis: int
+    turn: Turn
 
 
 def _plane(scan: Scan) -> tuple[int, ...]:
@@ -150,8 +164,17 @@ def _in_plane_mm(scan: Scan) -> float:
     return float(np.mean(sizes))
 
 
+def _through(turning: Callable[[torch.Tensor], torch.Tensor], image: FloatArray) -> FloatArray:
+    """Turn the last two axes of an array."""
+    return np.ascontiguousarray(turning(torch.from_numpy(image)).numpy())
+
+
 def _prepared(
-    subject: Subject, crop: int, rule: str, held: Callable[[SequenceParameters], bool]
+    subject: Subject,
+    crop: int,
+    rule: str,
+    held: Callable[[SequenceParameters], bool],
+    knows_up: bool,
 ) -> _Prepared:
     scans: list[Scan] = [s for s in subject.scans if s.parameters is not None]
     axis = scans[0].slice_axis
@@ -161,6 +184,8 @@ def _prepared(
     images = np.stack(
         [np.moveaxis(k.to_model(s.data), axis, 0) for s, k in zip(scans, scales, strict=True)]
     )
+    turn = Turn.of(scans[0]) if knows_up else Turn()
+    images, mask = _through(turn.there, images), _through(turn.there, mask)
     filled = mask.mean(axis=(1, 2))
     # Images smaller than a crop get air around them.
     extra = [max(0, crop - n) for n in mask.shape[1:]]
@@ -178,4 +203,5 @@ def _prepared(
         subject.name,
         scans[0].affine,
         axis,
+        turn,
     )

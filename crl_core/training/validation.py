@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crl_core.evaluation.metrics import least_squares_gain, psnr, reference_peak, ssim
 from crl_core.io.atomic import atomic_path
 from crl_core.models import CRL
+from crl_core.models.turning import Turn
 from crl_core.scan import FloatArray
 from crl_core.sequence import SequenceParameters
 from crl_core.training.batch import Sampler, WholeSlice, setting_name
@@ -195,8 +196,10 @@ def _spread(items: Sequence[int], count: int) -> list[int]:
 
 
 def _encoded(model: CRL, one: WholeSlice, sources: list[int]) -> dict[str, torch.Tensor]:
-    images = torch.from_numpy(one.images[sources])[None]
-    return model.encode(images, torch.from_numpy(one.parameters[sources])[None])
+    turn = one.turn if model.knows_up else Turn()
+    images = turn.there(torch.from_numpy(one.images[sources])[None]).contiguous()
+    features = model.encode(images, torch.from_numpy(one.parameters[sources])[None])
+    return {name: turn.back(value) for name, value in features.items()}
 
 
 def _rendered(
