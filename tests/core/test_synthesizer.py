@@ -337,6 +337,20 @@ def test_carrying_fades_with_the_difference_of_contrast() -> None:
     assert sum(weights(PAPER_SEQUENCES[8])) < 0.2
 
 
+def test_little_is_carried_from_a_source_much_dimmer_than_the_target() -> None:
+    """From T2-FLAIR to PD noise would grow almost fourfold; the other way it shrinks."""
+    flair, pd, t2w = (torch.tensor(PAPER_SEQUENCES[n].numbers) for n in (9, 2, 7))
+    up, gain = carry_weights(pd, flair[None])
+    down, _ = carry_weights(flair, pd[None])
+    assert float(gain[0]) > 3.0
+    assert 0.0 < float(up[0]) < 0.3 * float(down[0])
+    # Nearly the same contrast is carried nearly whole, from either side.
+    for te in (102.0, 90.0):
+        near = t2w.clone()
+        near[1] = te
+        assert float(carry_weights(near, t2w[None])[0][0]) > 0.8
+
+
 def test_between_two_echo_times_lies_the_exponential_through_both() -> None:
     """Whatever the network misses of T2, two echoes tell it."""
     tes, t2 = torch.tensor([10.0, 90.0]), torch.tensor([[[45.0, 70.0, 110.0, 1200.0]]])
