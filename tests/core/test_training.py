@@ -239,14 +239,16 @@ def loss_of(model: Any, tensors: TensorBatch, config: TrainingConfig) -> Any:
 
 def test_terms_that_are_asked_for_count() -> None:
     torch.manual_seed(5)
-    model = build_model("crl-plus", **{**PLUS.architecture, "kind": "mixture"})
+    model = build_model("crl-plus", **PLUS.architecture)
     batch = TensorBatch.of(digital(PLUS).batch(0, 1.0), torch.device("cpu"))
+    without = replace(PLUS, squared_loss=0.0, doubt_loss=0.0, intensity_loss=0.0)
     with torch.no_grad():
-        plain, named = loss_of(model, batch, PLUS)
+        plain, named = loss_of(model, batch, without)
         assert set(named) == {"l1", "gradient"}
-        more, named = loss_of(model, batch, replace(PLUS, squared_loss=2.0, doubt_loss=0.5))
-    assert set(named) == {"l1", "rms", "gradient", "doubt"}
-    added = 2.0 * named["rms"] + 0.5 * named["doubt"]
+        asked = replace(PLUS, squared_loss=2.0, doubt_loss=0.5, intensity_loss=0.7)
+        more, named = loss_of(model, batch, asked)
+    assert set(named) == {"l1", "rms", "gradient", "doubt", "intensity"}
+    added = 2.0 * named["rms"] + 0.5 * named["doubt"] + 0.7 * named["intensity"]
     assert float(more - plain) == pytest.approx(float(added), rel=1e-3)
 
 
@@ -279,14 +281,15 @@ def test_a_perfect_network_has_no_loss_although_every_contrast_has_its_own_scale
     model = build_model(PLUS.preset, **PLUS.architecture)
 
     def truth(features: Any, parameters: torch.Tensor) -> torch.Tensor:
-        for j in range(batch.parameters.shape[1]):
-            if torch.equal(parameters, tensors.parameters[:, j]):
-                ratio = tensors.scales[:, j] / tensors.scales[:, 0]
-                return (tensors.images[:, j] * ratio[:, None, None])[:, None]
-        raise AssertionError
+        assert torch.equal(parameters, tensors.parameters)
+        return tensors.images * (tensors.scales / tensors.scales[:, :1])[:, :, None, None]
 
-    model.render = truth  # type: ignore[method-assign]
-    loss, _ = loss_of(model, tensors, replace(PLUS, source_share=(1.0,)))
+    model.render_many = truth  # type: ignore[method-assign]
+    with torch.no_grad():
+        loss, _ = loss_of(
+            model, tensors, replace(PLUS, source_share=(1.0,), squared_loss=0.0, doubt_loss=0.0,
+                                    intensity_loss=0.0)
+        )  # fmt: skip
     assert float(loss) == pytest.approx(0.0, abs=1e-6)
 
 
