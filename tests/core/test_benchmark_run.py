@@ -334,7 +334,7 @@ def test_another_checkpoint_of_the_same_name_is_not_taken_for_the_first(
 
 def test_at_the_source_itself_the_network_alone_is_measured(dataset: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
-    save_checkpoint(path, tiny_model("crl-plus"), tiny_card("crl-plus"))
+    save_checkpoint(path, tiny_model("crl-small"), tiny_card("crl-small"))
     entry = Entry("mine", "checkpoint", path, load_checkpoint(path).card.sha256)
     plan = Plan(dataset, tmp_path / "out", (entry,), only_folds=(1,))
     (unit,) = plan.units()

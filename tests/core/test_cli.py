@@ -241,8 +241,24 @@ def doubting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network of the kind that crl-plus was before."""
+    from crl_core.models import build_from_config
+
+    path = tmp_path_factory.mktemp("checkpoint") / "older.safetensors"
+    architecture = {"kind": "plus", **SMALL}
+    card = Card(
+        name="older", preset="crl-plus", architecture=architecture, intensity_rule="robust",
+        in_plane_mm=1.0, coverage=TrainingCoverage(points=(PAPER_SEQUENCES[7],)), training={},
+        metrics={},
+    )  # fmt: skip
+    save_checkpoint(path, build_from_config(architecture), card)
+    return path
+
+
 def test_expected_errors_are_written_beside_the_image_and_say_what_they_are(
-    crl: Run, doubting: Path, checkpoint: Path, source: Path, tmp_path: Path
+    crl: Run, doubting: Path, older: Path, source: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.nii.gz"
     words = ("synth", source, "--tr", 4000, "--te", 80, "--expected-error", "-o", out)
@@ -261,9 +277,9 @@ def test_expected_errors_are_written_beside_the_image_and_say_what_they_are(
     assert "Quantity" not in json.loads((tmp_path / "out.json").read_text())
     # The older result is not overwritten, and a network that does not tell says so.
     assert crl(*words, "--checkpoint", doubting)[0] == 1
-    code, text, err = crl(*words[:-1], tmp_path / "b.nii", "--checkpoint", checkpoint)
+    code, text, err = crl(*words[:-1], tmp_path / "b.nii", "--checkpoint", older)
     assert (code, text.split()) == (0, [str(tmp_path / "b.nii")])
-    assert "tiny does not tell how far off it is" in err
+    assert "older does not tell how far off it is" in err
 
 
 def test_expected_errors_never_take_the_place_of_a_source(
@@ -279,7 +295,7 @@ def test_expected_errors_never_take_the_place_of_a_source(
 
 
 def test_fat_suppression_is_asked_for_and_written_down(
-    crl: Run, doubting: Path, checkpoint: Path, source: Path, tmp_path: Path
+    crl: Run, doubting: Path, older: Path, source: Path, tmp_path: Path
 ) -> None:
     words = ("synth", source, "--checkpoint", doubting)
     many = ("--at", "8000,100,0", "--at", "8000,100,0,fs", "-o", tmp_path / "many")
@@ -294,9 +310,9 @@ def test_fat_suppression_is_asked_for_and_written_down(
     np.testing.assert_array_equal(load(out).data, suppressed)
     # A network that was never told must not write files that claim it.
     words = ("synth", source, "--tr", 8000, "--te", 100, "-o", tmp_path / "no.nii")
-    code, _, err = crl(*words, "--checkpoint", checkpoint, "--fat-suppression")
+    code, _, err = crl(*words, "--checkpoint", older, "--fat-suppression")
     assert code == 1
-    assert "'tiny' was never told of fat suppression" in err
+    assert "'older' was never told of fat suppression" in err
     assert not (tmp_path / "no.nii").exists()
     words = ("synth", source, "--checkpoint", doubting)
     # What the source was acquired with counts as well.
