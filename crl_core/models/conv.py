@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 _BLOCK_VALUES = 200_000
 """Values of input and gradient looked at in one go: what a processor's inner cache holds."""
@@ -33,7 +34,7 @@ class Conv3x3(nn.Conv2d):
         """Map (B, C, H, W)."""
         if self.weight.requires_grad and torch.is_grad_enabled() and _pays(x):
             x = x.contiguous(memory_format=torch.channels_last)
-            found: Tensor = _Convolved.apply(x, self.weight, self.bias)
+            found: Tensor = _Convolved.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
             return found
         return super().forward(x)
 
@@ -50,7 +51,7 @@ class _Convolved(torch.autograd.Function):
         g = gradients[0].contiguous(memory_format=torch.channels_last)
         inner = None
         if ctx.needs_input_grad[0]:
-            inner = torch.nn.grad.conv2d_input(x.shape, weight, g, padding=1)
+            inner = conv2d_input(x.shape, weight, g, padding=1)
         return inner, weight_gradient(x, g), g.sum(dim=(0, 2, 3))
 
 

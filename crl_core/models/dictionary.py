@@ -45,7 +45,7 @@ does not shorten the recovery; brightness then falls with TE in every voxel."""
 _SPREAD, _AMOUNT_SPREAD, _AIR_SPREAD = 0.03, 0.15, 0.03
 _MIXED = 0.3
 """Share of the head that holds more than one tissue, where training starts."""
-_BLOCK = 1024
+_BLOCK = 4096
 _HEAD = 0.08
 """Voxels darker than this in every source, of water's signal, tell nothing about gains."""
 _GAIN_SPREAD, _GAIN_WEIGHT = 0.08, 0.02
@@ -90,10 +90,10 @@ class TissueDictionary(nn.Module):
         self.log_spread = nn.Parameter(torch.full_like(prior, math.log(_SPREAD)))
         self.log_amount_spread = nn.Parameter(torch.full_like(prior, math.log(_AMOUNT_SPREAD)))
         self.log_air = nn.Parameter(torch.tensor([math.log(0.02), math.log(_AIR_SPREAD)]))
-        self.brightness = nn.Sequential(nn.Linear(N_TISSUE_BASIS + 1, 32), nn.SiLU(),
-                                        nn.Linear(32, 1))  # fmt: skip
-        nn.init.zeros_(self.brightness[-1].weight)
-        nn.init.zeros_(self.brightness[-1].bias)
+        last = nn.Linear(32, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.brightness = nn.Sequential(nn.Linear(N_TISSUE_BASIS + 1, 32), nn.SiLU(), last)
 
     def signed_signals(self, parameters: Tensor) -> Tensor:
         """Return each tissue's signal with its sign, (..., M), per unit of proton density.
@@ -114,7 +114,7 @@ class TissueDictionary(nn.Module):
 
     def usual_gain(self, parameters: Tensor) -> Tensor:
         """Return what water's signal divided by one model unit usually is, (...)."""
-        learnt = self.brightness(source_code(parameters))[..., 0]
+        learnt: Tensor = self.brightness(source_code(parameters))[..., 0]
         return reference_gain(parameters[..., :3].float()) * learnt.clamp(-1.5, 1.5).exp()
 
     def entries(self, parameters: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ _FAR = 0.6
 """A contrast less alike than this cosine has no share."""
 
 _DIM = 1.5
-"""With which power of the gain sources dimmer than the target count less: their noise grows with it.
+"""With which power of the gain sources dimmer than the target count less: their noise grows.
 Measured on digital subjects: from T2-FLAIR to PD, gain 3.7, carrying all cost 0.7 dB."""
 
 _DARK = 0.004

@@ -62,7 +62,7 @@ def _overview(
 ) -> Tensor | None:
     """Average what tiles tell of the whole image."""
     views, total = [], 0
-    for rows, columns in _tiles(*images.shape[-2:], tile):
+    for rows, columns in _tiles(images.shape[-2], images.shape[-1], tile):
         seen = model.overview(images[..., rows, columns], parameters, present)
         if seen is None:
             return None
