@@ -44,7 +44,7 @@ MOMENTS = ("starting", "stepping", "saving", "judging")
 
 CONFIG_OF_KILLED = TrainingConfig(
     preset="crl-plus",
-    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4},
+    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8},
     steps=4000,
     batch=2,
     crop=32,

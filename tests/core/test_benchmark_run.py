@@ -36,7 +36,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 TINY = {
     "crl-plus": {
-        "architecture": {"widths": [4, 6], "code_width": 5, "residual_width": 3},
+        "architecture": {"widths": [4, 6], "code_width": 5, "residual_width": 3, "atoms": 8,
+                         "entries": 8},
         "batch": 1, "crop": 32, "contrasts": 2, "precision": "fp32", "validate_steps": 2,
         "warmup": 1,
     }

@@ -29,7 +29,7 @@ from crl_core.sequence import PAPER_SEQUENCES, PRESETS, SequenceParameters
 from crl_core.synthesis import Synthesizer
 from crl_core.trust import TrainingCoverage
 
-SMALL = {"widths": [8, 8], "code_width": 8, "residual_width": 4}
+SMALL = {"widths": [8, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8}
 AFFINE = np.array([[-1.0, 0, 0, 90], [0, 1.0, 0, -100], [0, 0, 5.0, -30], [0, 0, 0, 1]])
 Run = Callable[..., tuple[int, str, str]]
 
@@ -230,7 +230,10 @@ def doubting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from crl_core.models import build_from_config
 
     torch.manual_seed(4)
-    architecture = {"kind": "mixture", "widths": [6, 8], "code_width": 6, "residual_width": 4}
+    architecture = {
+        "kind": "mixture", "widths": [6, 8], "code_width": 6, "residual_width": 4,
+        "atoms": 34, "entries": 40,  # fat is among the last
+    }
     path = tmp_path_factory.mktemp("checkpoint") / "doubting.safetensors"
     card = Card(
         name="doubting", preset="crl-plus", architecture=architecture, intensity_rule="robust",
@@ -247,7 +250,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from crl_core.models import build_from_config
 
     path = tmp_path_factory.mktemp("checkpoint") / "older.safetensors"
-    architecture = {"kind": "plus", **SMALL}
+    architecture = {"kind": "plus", "widths": [8, 8], "code_width": 8, "residual_width": 4}
     card = Card(
         name="older", preset="crl-plus", architecture=architecture, intensity_rule="robust",
         in_plane_mm=1.0, coverage=TrainingCoverage(points=(PAPER_SEQUENCES[7],)), training={},

@@ -25,7 +25,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "crl-code": {"features": 8, "blocks": 2, "code_hidden": [16], "decoder_hidden": [12]},
     "crl-paper": {"features": 8, "blocks": 2, "heads": 2, "code_hidden": [16]},
     "crl-small": {"features": 8, "blocks": 2, "code_hidden": [16], "decoder_hidden": [12]},
-    "crl-plus": {"widths": [6, 8, 10], "code_width": 8, "residual_width": 5},
+    "crl-plus": {"widths": [6, 8, 10], "code_width": 8, "residual_width": 5, "atoms": 8,
+                 "entries": 8},
 }
 SMALL["crl-paper"]["decoder_hidden"] = [12]
 OLDER = {"kind": "plus", "widths": [6, 8, 10], "code_width": 8, "residual_width": 5}

@@ -26,7 +26,9 @@ LABELS = np.array([0, 507, 515, 24, 3, 2, 77], dtype=np.int16)
 """What the tissues of the lopsided head are called in label maps."""
 
 SETTINGS = {
-    "architecture": {"widths": [8, 8], "code_width": 8, "residual_width": 4},
+    "architecture": {
+        "widths": [8, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8,
+    },
     "batch": 2,
     "crop": 32,
     "contrasts": 2,

@@ -303,7 +303,8 @@ def test_the_doctor_has_nothing_to_say_and_a_network_trains(prepared: Path, tmp_
     code, out, _ = crl("check", prepared)
     assert code == 0
     assert " 0 errors" in out
-    words = {"architecture": {"widths": [8, 8], "code_width": 8, "residual_width": 4}}
+    sizes = {"widths": [8, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8}
+    words = {"architecture": sizes}
     words |= {"batch": 2, "crop": 32, "contrasts": 2, "precision": "fp32"}
     config = tmp_path / "c.json"
     config.write_text(json.dumps(words))

@@ -27,7 +27,7 @@ from crl_core.synthesis.tiling import encode_in_tiles
 from crl_core.trust import TrainingCoverage
 
 TINY: dict[str, dict[str, Any]] = {
-    "crl-plus": {"widths": [4, 6], "code_width": 5, "residual_width": 3},
+    "crl-plus": {"widths": [4, 6], "code_width": 5, "residual_width": 3, "atoms": 8, "entries": 8},
     "crl-small": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
     "crl-code": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
 }
@@ -267,7 +267,10 @@ def test_when_even_tiles_do_not_fit_the_error_is_not_hidden(
 
 def mixture(*scans: Scan) -> Synthesizer:
     torch.manual_seed(2)
-    architecture = {"kind": "mixture", "widths": [6, 8], "code_width": 6, "residual_width": 4}
+    architecture = {
+        "kind": "mixture", "widths": [6, 8], "code_width": 6, "residual_width": 4,
+        "atoms": 8, "entries": 8,
+    }
     card = replace(checkpoint().card, architecture=architecture)
     model = build_from_config(architecture).eval()
     with torch.no_grad():

@@ -50,7 +50,7 @@ from crl_core.training.validation import Judge
 
 PLUS = TrainingConfig(
     preset="crl-plus",
-    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4},
+    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8},
     steps=6,
     batch=2,
     crop=32,

@@ -132,7 +132,7 @@ def test_a_disk_that_takes_no_large_file_ends_in_one_line_with_nothing_half_writ
     settings.write_text(config.to_json())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Room for the settings and the log, but for no weights.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
     try:
         # Batches made by another process would go through files of their own, in memory.
         process = Child(

@@ -17,7 +17,7 @@ from crl_core.training.folder import Log, RunFolder
 
 TINY = TrainingConfig(
     preset="crl-plus",
-    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4},
+    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8},
     steps=4,
     batch=4,
     crop=32,

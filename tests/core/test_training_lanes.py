@@ -21,7 +21,7 @@ from crl_core.training.objective import StepLoss, TensorBatch
 from crl_core.training.run import Run, make_fabric
 
 SIZES = {
-    "crl-plus": {"widths": [6, 8], "code_width": 8, "residual_width": 4},
+    "crl-plus": {"widths": [6, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8},
     "crl-code": {"features": 8, "blocks": 1, "code_hidden": [8], "decoder_hidden": [8]},
 }
 ROWS, CONTRASTS, SIDE = 4, 3, 24

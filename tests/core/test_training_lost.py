@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 
 def test_a_run_killed_four_times_ends_bit_for_bit_like_one_never_killed(tmp_path: Path) -> None:
     """As a user's run is: steps in lanes, in half precision."""
-    config = replace(CONFIG_OF_KILLED, steps=250, precision="bf16")
+    config = replace(CONFIG_OF_KILLED, steps=120, precision="bf16")
     found = kill_again_and_again(tmp_path, 4, 3, config, kind=InLanes)
     assert len(found.kills) == 4
     assert any(k.step > 0 for k in found.kills)

@@ -25,7 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "crl-code": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
     "crl-paper": {"features": 8, "blocks": 1, "heads": 2, "code_hidden": [6], "decoder_hidden": []},
     "crl-small": {"features": 8, "blocks": 1, "code_hidden": [6], "decoder_hidden": [5]},
-    "crl-plus": {"widths": [4, 6], "code_width": 5, "residual_width": 3},
+    "crl-plus": {"widths": [4, 6], "code_width": 5, "residual_width": 3, "atoms": 8, "entries": 8},
 }
 
 

@@ -34,7 +34,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 TINY = TrainingConfig(
     preset="crl-plus",
-    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4},
+    architecture={"widths": [6, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8},
     steps=100_000,
     batch=2,
     crop=32,

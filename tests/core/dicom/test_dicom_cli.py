@@ -22,7 +22,7 @@ from crl_core.sequence import PAPER_SEQUENCES
 from crl_core.trust import TrainingCoverage
 from tests.core.dicom.writing import classic, volume
 
-SMALL = {"widths": [8, 8], "code_width": 8, "residual_width": 4}
+SMALL = {"widths": [8, 8], "code_width": 8, "residual_width": 4, "atoms": 8, "entries": 8}
 Run = Callable[..., tuple[int, str, str]]
 
 
