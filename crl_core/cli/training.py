@@ -239,7 +239,7 @@ def _resume(
 
     folder = RunFolder(run)
     folder.check_run()
-    settings = TrainingConfig.load(folder / CONFIG)
+    settings = TrainingConfig.load_begun(folder / CONFIG)
     source = DataConfig.load(folder / DATA)
     if datasets:
         # The data may have moved; what they are is the user's to say.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from crl_core.errors import InputError, ParameterError
@@ -49,6 +50,10 @@ class TrainingConfig:
         Adam's peak rate, steps to reach it, and how it falls: ``"cosine"`` to a hundredth,
         ``"halving"`` after every fifth of the run, as in the paper, or ``"plateau"``: not at all
         in the first half and linearly to zero in the second.
+    optimiser
+        ``"adam"``, ``"muon"`` (orthogonal steps for convolutions, at ten times Adam's rate) or
+        ``"auto"``: muon for networks that render through the signal equation, where it was
+        measured to learn several times faster, adam for those of the paper and of others.
     clip
         Largest norm of the gradient; 0 for any.
     average
@@ -115,6 +120,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     warmup: int = 200
     schedule: str = "cosine"
+    optimiser: str = "auto"
     clip: float = 0.5
     average: float = 0.999
     air_weight: float = 0.15
@@ -145,6 +151,15 @@ class TrainingConfig:
         from crl_core.models import architecture_of, intensity_rule
 
         return intensity_rule(architecture_of(self.preset, self.architecture))
+
+    def chosen_optimiser(self) -> str:
+        """Return ``"adam"`` or ``"muon"``."""
+        from crl_core.models import architecture_of
+
+        if self.optimiser != "auto":
+            return self.optimiser
+        kind = architecture_of(self.preset, self.architecture)["kind"]
+        return "muon" if kind in ("mixture", "plus") else "adam"
 
     def knows_up(self) -> bool:
         """Return whether slices are turned for the network to be trained."""
@@ -230,8 +245,13 @@ class TrainingConfig:
         return cls(**_as_published(chosen))
 
     @classmethod
-    def load(cls, path: Path) -> TrainingConfig:
-        """Read settings from a JSON file."""
+    def load_begun(cls, path: Path) -> TrainingConfig:
+        """Read the settings of a run: what they do not tell is what it was when the run began."""
+        return cls.load(path, _BEFORE)
+
+    @classmethod
+    def load(cls, path: Path, untold: Mapping[str, Any] = MappingProxyType({})) -> TrainingConfig:
+        """Read settings from a JSON file; `untold` replaces the usual for what it leaves out."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -240,8 +260,11 @@ class TrainingConfig:
             raise InputError(f"it is not readable JSON ({error})", path=path) from None
         if not isinstance(values, dict):
             raise InputError("the settings must be one JSON object", path=path)
-        return cls.from_dict(values, path)
+        return cls.from_dict({**untold, **values}, path)
 
+
+_BEFORE: Mapping[str, Any] = {"optimiser": "adam"}
+"""What settings were before there was an entry for them."""
 
 _LEAST: Mapping[str, float] = {
     "steps": 1, "batch": 1, "crop": 16, "contrasts": 2, "encoded": 1, "validate_steps": 1,
@@ -252,6 +275,7 @@ _LEAST: Mapping[str, float] = {
 
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "precision": ("auto", "bf16", "fp32"),
+    "optimiser": ("auto", "adam", "muon"),
     "schedule": ("cosine", "halving", "plateau"),
     "structure_pairs": ("all", "consecutive"),
 }
@@ -259,7 +283,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 
 _COMMON: Mapping[str, Any] = {
     "crop": 192, "contrasts": 2, "encoded": 1, "identity": False, "learning_rate": 2e-4,
-    "warmup": 0, "schedule": "plateau", "clip": 0.0, "average": 0.0, "air_weight": 1.0,
+    "warmup": 0, "schedule": "plateau", "optimiser": "adam", "clip": 0.0, "average": 0.0, "air_weight": 1.0,
     "gradient_loss": 0.0, "squared_loss": 0.0, "doubt_loss": 0.0, "intensity_loss": 0.0,
     "structure_loss": 0.0, "random_sequences": 0.0, "jitter": 0.0,
 }  # fmt: skip

@@ -114,7 +114,7 @@ def train(job: Job, *, resume: bool = False) -> Generator[Event, None, None]:
     folder = RunFolder(job.folder)
     if resume:
         folder.check_run()
-        job = replace(job, config=TrainingConfig.load(folder / CONFIG))
+        job = replace(job, config=TrainingConfig.load_begun(folder / CONFIG))
     fabric = make_fabric(job.device, job.config.precision, job.config.preset)
     fabric.launch()
     with together(fabric):

@@ -24,6 +24,7 @@ from crl_core.training.batch import Batch
 from crl_core.training.config import TrainingConfig
 from crl_core.training.folder import STATE, RunFolder
 from crl_core.training.lanes import MOST_PARAMETERS, Lanes, lane_count
+from crl_core.training.muon import Muon
 from crl_core.training.objective import StepLoss, TensorBatch, n_sources, pairs_of_step
 from crl_core.training.state import (
     AVERAGE,
@@ -140,15 +141,14 @@ class Run:
         self.model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary = _adversary(self.model, config, fabric)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        betas = (0.9, 0.999) if self.adversary is None else self.adversary.betas
-        adam = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, betas=betas)
+        optimiser = self._optimiser()
         loss = StepLoss(self.model, config)
         if config.compile:
             loss.compile()
         self.loss: Any
         self.optimiser: Any
         self._module = loss
-        self.loss, self.optimiser = fabric.setup(loss, adam)
+        self.loss, self.optimiser = fabric.setup(loss, optimiser)
         self.step = 0
         self.seconds = 0.0
         self.skipped_in_a_row = 0
@@ -158,6 +158,18 @@ class Run:
         self.best_step = 0
         self.best_score: float | None = None
         self.notes: list[str] = [] if self.adversary is None else self.adversary.notes()
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        rate = self.config.learning_rate
+        if self.adversary is not None:
+            return torch.optim.Adam(self.model.parameters(), lr=rate, betas=self.adversary.betas)
+        if self.config.chosen_optimiser() == "muon":
+            return Muon(self.model, rate)
+        return torch.optim.Adam(self.model.parameters(), lr=rate, betas=(0.9, 0.999))
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group.get("factor", 1.0)
 
     def begin_from(self, start: CRL) -> None:
         """Take over the weights of a trained network.
@@ -235,8 +247,7 @@ class Run:
         if self.adversary is not None:
             return self.adversary.advance(self, batch)
         rate = self.learning_rate()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self._set_rate(rate)
         self.model.train()
         tensors = TensorBatch.of(batch, self.fabric.device)
         loss, parts = self._gradient(tensors)

@@ -26,7 +26,6 @@ from crl_core.io.atomic import as_disk_error, atomic_path
 MODEL, AVERAGE, OPTIMISER = "model/", IN_TRAINING, "optimiser/"
 
 _IN_TRAINING = ", in training, step "
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -122,19 +121,19 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def optimiser_tensors(
     optimiser: torch.optim.Optimizer, prefix: str = OPTIMISER
 ) -> dict[str, Tensor]:
-    """Return the moments of Adam, by number of the weight and name."""
+    """Return the moments of Adam or Muon, by number of the weight and name."""
     state = optimiser.state_dict()["state"]
     return {
-        f"{prefix}{number}/{name}": moments[name]
+        f"{prefix}{number}/{name}": moment
         for number, moments in state.items()
-        for name in _MOMENTS
+        for name, moment in moments.items()
     }
 
 
 def load_optimiser(
     optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = OPTIMISER
 ) -> None:
-    """Give Adam back its moments.
+    """Give Adam or Muon back its moments.
 
     Raises
     ------

@@ -233,7 +233,7 @@ def _trained(
         hold_back=tuple(protocol.contrasts[k].triple for k in protocol.held_back),
     )
     if folder.exists:
-        config = TrainingConfig.load(folder / CONFIG)
+        config = TrainingConfig.load_begun(folder / CONFIG)
         data = open_data(source, config)
     else:
         config, data, _ = open_and_settle(None, config, source, device, minutes=config.minutes)
