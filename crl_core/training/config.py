@@ -172,7 +172,7 @@ class TrainingConfig:
         for name, low in _LEAST.items():
             if getattr(self, name) < low:
                 raise InputError(f"the training setting '{name}' must be at least {low}")
-        for name, allowed in _WORDS.items():
+        for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise InputError(
                     f"the training setting '{name}' must be one of {', '.join(allowed)}"
@@ -273,17 +273,19 @@ _LEAST: Mapping[str, float] = {
     "structure_loss": 0, "jitter": 0,
 }  # fmt: skip
 
-_WORDS: Mapping[str, tuple[str, ...]] = {
+WORDS: Mapping[str, tuple[str, ...]] = {
     "precision": ("auto", "bf16", "fp32"),
     "optimiser": ("auto", "adam", "muon"),
     "schedule": ("cosine", "halving", "plateau"),
     "structure_pairs": ("all", "consecutive"),
 }
+"""Settings that are one of a few words."""
 
 
 _COMMON: Mapping[str, Any] = {
     "crop": 192, "contrasts": 2, "encoded": 1, "identity": False, "learning_rate": 2e-4,
-    "warmup": 0, "schedule": "plateau", "optimiser": "adam", "clip": 0.0, "average": 0.0, "air_weight": 1.0,
+    "warmup": 0, "schedule": "plateau", "optimiser": "adam", "clip": 0.0, "average": 0.0,
+    "air_weight": 1.0,
     "gradient_loss": 0.0, "squared_loss": 0.0, "doubt_loss": 0.0, "intensity_loss": 0.0,
     "structure_loss": 0.0, "random_sequences": 0.0, "jitter": 0.0,
 }  # fmt: skip

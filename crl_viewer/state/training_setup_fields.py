@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from crl_core.errors import CRLError, InputError
-from crl_core.training.config import TrainingConfig
+from crl_core.training.config import WORDS, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,6 @@ class Field:
     choices: tuple[str, ...] = ()
 
 
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "schedule": ("cosine", "halving"),
-    "structure_pairs": ("all", "consecutive"),
-    "precision": ("auto", "bf16", "fp32"),
-}
-"""Settings that are one of a few words; those that are on or off need no list."""
-
-
 @cache
 def settings_fields() -> tuple[Field, ...]:
     """Return all settings in the order they are described in."""
@@ -52,7 +44,7 @@ def settings_fields() -> tuple[Field, ...]:
     found = []
     for field in fields(TrainingConfig):
         default = getattr(plain, field.name)
-        choices = ("off", "on") if isinstance(default, bool) else CHOICES.get(field.name, ())
+        choices = ("off", "on") if isinstance(default, bool) else WORDS.get(field.name, ())
         found.append(Field(field.name, meanings.get(field.name, ""), default, choices))
     return tuple(found)
 
