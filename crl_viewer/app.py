@@ -95,6 +95,7 @@ class Viewer(QObject):
         self._services = services or Services()
         self._app = app
         self.settings = load_settings(self._services.settings_path)
+        self.remembers = True
         theme.apply_theme(app, self.settings.theme)
         self.bridge = Bridge(self)
         self.loader = Loader(self.bridge.post)
@@ -142,7 +143,11 @@ class Viewer(QObject):
         self.loader.close()
         self.worker.close()
         self.settings = replace(self.settings, geometry=self.window.geometry_text())
-        save_settings(self.settings, self._services.settings_path)
+        self._save_settings()
+
+    def _save_settings(self) -> None:
+        if self.remembers:  # not where a picture is taken: nobody chose anything
+            save_settings(self.settings, self._services.settings_path)
 
     @property
     def busy(self) -> bool:
@@ -154,7 +159,7 @@ class Viewer(QObject):
         if settings.recent != self.settings.recent:
             self.window.set_recent(settings.recent)
         self.settings = settings
-        save_settings(settings, self._services.settings_path)
+        self._save_settings()
         self._reflect(self.store.state, self.store.state)
 
     def show_failure(self, text: str) -> None:

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, services: Services | None = None) -> int:
         theme.apply_theme(app, options.theme)
     if options.size or options.screenshot or not viewer.settings.geometry:
         viewer.window.resize(*(options.size or DEFAULT_SIZE))
-    viewer.window.asks = options.screenshot is None
+    viewer.window.asks = viewer.remembers = options.screenshot is None
     viewer.start(options.checkpoint)
     if options.demo:
         viewer.controllers.opening.open_demo(options.demo)

@@ -1,8 +1,8 @@
 """The state of a run on disk: everything needed to go on as if nothing had happened.
 
 A safetensors file, which cannot carry code. It holds the weights, their running average and the
-moments of the optimiser for each weight; its metadata holds the rest as JSON, and the card of the network
-as it is, so that the file serves as a checkpoint of a network in training too.
+optimiser's moments for each weight; its metadata holds the rest as JSON, and the card of the
+network as it is, so that the file serves as a checkpoint of a network in training too.
 """
 
 from __future__ import annotations
