@@ -234,6 +234,7 @@ class Viewer(QObject):
         for role in ROLES:
             self._wire_pane(role, getattr(window.panes, role))
         window.panes.source.menuChosen.connect(do.scans.choose_source)
+        window.panes.source.menuTicked.connect(self._source_toggled)
         window.panes.acquired.menuChosen.connect(self._reference_chosen)
         self.store.changed.connect(self._reflect)
         do.parameters.history.changed.connect(self._refresh_actions)
@@ -277,6 +278,15 @@ class Viewer(QObject):
         self.controllers.parameters.preset(name, parameters)
         self.controllers.windows.rested()
 
+    def _source_entries(self) -> tuple[list[str], int | None, Sequence[int] | None]:
+        state = self.store.state
+        titles = [
+            strings.source_title(scan, i in state.left_out) for i, scan in enumerate(state.scans)
+        ]
+        several = state.model is not None and state.model.max_sources > 1
+        first = state.sources[0] if state.sources else None
+        return titles, first, state.ticked if several else None
+
     def _reference_entries(self) -> list[int]:
         state = self.store.state
         alone = state.ticked if len(state.ticked) == 1 else ()
@@ -296,14 +306,12 @@ class Viewer(QObject):
 
     def _reflect(self, old: ViewerState, new: ViewerState) -> None:
         """Bring menus, ticks and the banner up to date."""
-        if old is new or (old.scans, old.ticked, old.reference) != (
-            new.scans, new.ticked, new.reference
-        ):  # fmt: skip
+        shown = (new.scans, new.ticked, new.sources, new.reference, new.model)
+        if old is new or shown != (old.scans, old.ticked, old.sources, old.reference, old.model):
             titles = [strings.scan_title(s) for s in new.scans]
-            source = new.sources[0] if new.sources else None
             entries = self._reference_entries()
             at = entries.index(new.reference) if new.reference in entries else None
-            self.window.set_menus((titles, source), ([titles[i] for i in entries], at))
+            self.window.set_menus(self._source_entries(), ([titles[i] for i in entries], at))
         if old is new or old.banner != new.banner:
             self.window.set_banner(new.banner)
         if old.parameters == new.parameters or old is new:

@@ -270,6 +270,12 @@ def scan_title(scan: Scan) -> str:
     return f"{scan.name}   {parameters_line(scan.parameters)}"
 
 
+def source_title(scan: Scan, left_out: bool) -> str:
+    """One line for a menu of sources; `left_out` for one that waits while it is compared with."""
+    title = scan_title(scan)
+    return LEFT_OUT.format(scan=title) if left_out else title
+
+
 def _names_setting(scan: Scan) -> bool:
     """Return whether the name already tells TE or TI."""
     return any(f" {word} " in f" {scan.name} " for word in ("TE", "TI"))

@@ -222,6 +222,11 @@ class ViewerState:
         return self.scans[self.sources[0]] if self.sources else None
 
     @property
+    def left_out(self) -> tuple[int, ...]:
+        """Those chosen as sources that wait because the image is compared with them."""
+        return tuple(i for i in self.ticked if i not in self.sources)
+
+    @property
     def acquired(self) -> Scan | None:
         """The reference as it was loaded, on its own grid."""
         return None if self.reference is None else self.scans[self.reference]

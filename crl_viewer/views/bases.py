@@ -6,7 +6,7 @@ view has to say comes back through its signals, which `crl_viewer.app` wires to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -48,7 +48,12 @@ class PaneView(Protocol):
     def set_crosshair(self, position: tuple[float, float] | None, value_text: str = "") -> None:
         """Place the crosshair at (col, row)."""
 
-    def set_menu(self, entries: Sequence[str], current: int | None) -> None:
+    def set_menu(
+        self,
+        entries: Sequence[str],
+        current: int | None = None,
+        ticked: Collection[int] | None = None,
+    ) -> None:
         """Offer a choice beside the title."""
 
     def set_labels_visible(self, visible: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QMimeData, QPoint, Qt, QTimer, Signal
@@ -210,9 +210,7 @@ class MainWindow(QMainWindow):
         state = self._state
         several = state.model is not None and state.model.max_sources > 1
         for index, scan in enumerate(state.scans):
-            left_out = index in state.ticked and index not in state.sources
-            title = strings.scan_title(scan)
-            entry = menu.addAction(strings.LEFT_OUT.format(scan=title) if left_out else title)
+            entry = menu.addAction(strings.source_title(scan, index in state.left_out))
             entry.setCheckable(True)
             entry.setChecked(index in state.ticked)
             entry.setEnabled(several or index not in state.ticked or len(state.ticked) > 1)
@@ -321,9 +319,12 @@ class MainWindow(QMainWindow):
         """Call once the next synthesised image has reached the screen."""
         self._after_paint = [call]
 
-    def set_menus(self, source: tuple[list[str], int | None],
-                  acquired: tuple[list[str], int | None]) -> None:
-        """Offer the loaded scans behind the titles of the two panes."""
+    def set_menus(
+        self,
+        source: tuple[list[str], int | None, Collection[int] | None],
+        acquired: tuple[list[str], int | None],
+    ) -> None:
+        """Offer the loaded scans behind the titles of the two panes; see `ImagePane.set_menu`."""
         self.panes.source.set_menu(*source)
         self.panes.acquired.set_menu(*acquired)
         for role, pane in (("source", self.panes.source), ("acquired", self.panes.acquired)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ class ImagePane(GestureArea):
     """
 
     menuChosen = Signal(int)
+    menuTicked = Signal(int, bool)
     painted = Signal()
     """A new image has reached the screen for the first time."""
     levelsRequested = Signal(float, float)
@@ -74,6 +75,7 @@ class ImagePane(GestureArea):
         self._scale_bar = True
         self.title_menu = TitleMenu(self)
         self.title_menu.chosen.connect(self.menuChosen)
+        self.title_menu.ticked.connect(self.menuTicked)
         self._tip = ""
         self._words_layer: QPixmap | None = None
         self._live_layer: QPixmap | None = None
@@ -186,9 +188,17 @@ class ImagePane(GestureArea):
         """Return whether this is the active pane."""
         return self._active
 
-    def set_menu(self, entries: Sequence[str], current: int | None = None) -> None:
-        """Offer a choice behind a chevron beside the title; an empty one takes it away."""
-        self.title_menu.set_entries(entries, current)
+    def set_menu(
+        self,
+        entries: Sequence[str],
+        current: int | None = None,
+        ticked: Collection[int] | None = None,
+    ) -> None:
+        """Offer a choice behind a chevron beside the title; an empty one takes it away.
+
+        `ticked` as in `TitleMenu.set_entries`.
+        """
+        self.title_menu.set_entries(entries, current, ticked)
         if self._words.has_menu != bool(entries):
             self._words.has_menu = bool(entries)
             self._forget_words()

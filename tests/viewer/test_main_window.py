@@ -200,6 +200,29 @@ def test_source_and_reference_menus(opened: Opened) -> None:
     assert panes.acquired.words().lines[0] == "TE 10"
 
 
+def test_sources_are_ticked_behind_the_title(opened: Opened, qtbot) -> None:
+    """One that is compared with is left out, and the menu says so."""
+    opened.demo()
+    model = opened.store.state.model
+    assert model is not None
+    opened.store.update(model=replace(model, max_sources=2))
+    pane = opened.window.panes.source
+    first, compared = opened.store.state.sources[0], opened.store.state.reference
+    assert compared is not None
+    pane.open_menu()
+    menu = next(m for m in pane.findChildren(QMenu) if m.isVisible())
+    box = menu.actionGeometry(menu.actions()[compared]).topLeft() + QPoint(10, 8)
+    qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=box)
+    assert opened.store.state.ticked == (first, compared)
+    opened.window.panes.acquired.menuChosen.emit(compared)
+    assert opened.store.state.reference == compared
+    assert opened.store.state.left_out == (compared,)
+    assert "left out" in menu.actions()[compared].text()
+    assert menu.actions()[compared].isChecked()
+    menu.close()
+    opened.until(opened.at_rest)
+
+
 def test_several_sources_through_the_menu(opened: Opened) -> None:
     opened.viewer.controllers.opening.open_paths(
         [opened.write(f"{te}.nii", SequenceParameters(5000, te)) for te in (10, 50, 90)]

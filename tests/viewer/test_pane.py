@@ -472,6 +472,53 @@ def test_the_chevron_opens_a_menu_and_tells_the_choice(pane) -> None:
     assert chosen == [2]
 
 
+def box_of(menu: QMenu, row: int) -> QPoint:
+    area = menu.actionGeometry(menu.actions()[row])
+    return QPoint(area.left() + 10, area.center().y())
+
+
+def test_boxes_tick_several_and_names_choose_one(pane) -> None:
+    told: list[tuple[int, bool] | int] = []
+    ticks = [1]
+
+    def ticked(row: int, on: bool) -> None:
+        told.append((row, on))
+        if row != 2:  # refused
+            ticks[:] = sorted({*ticks, row} if on else {*ticks} - {row})
+        pane.set_menu(["TE 10", "TE 25 (left out)", "TE 50"], ticks[0], ticks)
+
+    pane.menuTicked.connect(ticked)
+    pane.menuChosen.connect(told.append)
+    pane.set_menu(["TE 10", "TE 25", "TE 50"], 1, ticks)
+    pane.open_menu()
+    menu = open_menu_of(pane)
+    QTest.mouseClick(menu, LEFT, NONE, box_of(menu, 1))  # the last one stays
+    assert told == []
+    for row, shown in ((0, [True, True, False]), (2, [True, True, False])):
+        QTest.mouseClick(menu, LEFT, NONE, box_of(menu, row))
+        assert menu.isVisible()
+        assert [a.isChecked() for a in menu.actions()] == shown
+    assert menu.actions()[1].text() == "TE 25 (left out)"
+    menu.setActiveAction(menu.actions()[1])
+    QTest.keyClick(menu, Qt.Key.Key_Space)
+    assert [a.isChecked() for a in menu.actions()] == [True, False, False]
+    name = menu.actionGeometry(menu.actions()[2]).center()
+    QTest.mouseClick(menu, LEFT, NONE, name)
+    assert told == [(0, True), (2, True), (1, False), 2]
+    assert not menu.isVisible()
+
+
+def test_a_box_of_a_single_choice_is_part_of_its_name(pane) -> None:
+    told: list[int] = []
+    pane.menuChosen.connect(told.append)
+    pane.set_menu(["TE 10", "TE 25"], 1)
+    pane.open_menu()
+    menu = open_menu_of(pane)
+    QTest.mouseClick(menu, LEFT, NONE, box_of(menu, 0))
+    assert told == [0]
+    assert not menu.isVisible()
+
+
 def test_the_keyboard_opens_the_menu_too(pane) -> None:
     pane.set_menu(["TE 10"], 0)
     pane.repaint()
