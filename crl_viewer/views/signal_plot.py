@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPainterPath, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from crl_viewer import theme
@@ -69,7 +69,19 @@ class _Canvas(QWidget):
     @property
     def frame(self) -> QRectF:
         """The ground of the curve."""
-        return QRectF(LEFT, 6, self.width() - LEFT, self.height() - 6 - BOTTOM - LEGEND)
+        left = max(LEFT, self._widest() + 8.0)
+        return QRectF(left, 6, self.width() - left, self.height() - 6 - BOTTOM - LEGEND)
+
+    def _heights(self) -> list[tuple[float, str]]:
+        """Return where the lines across are, and what they are called."""
+        return [(v, trimmed(v, 3) if v >= 0.001 else f"{v:.1g}")
+                for v in tidy_ticks(0, self.top, 6)[1:]]  # fmt: skip
+
+    def _widest(self) -> float:
+        if self.top <= 0:
+            return 0.0
+        measure = QFontMetricsF(theme.font(10))
+        return max((measure.horizontalAdvance(word) for _, word in self._heights()), default=0.0)
 
     def place(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return pixels (n, 2) of values."""
@@ -133,12 +145,12 @@ class _Canvas(QWidget):
         grid.setAlphaF(0.05)
         painter.setFont(theme.font(10))
         right = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        for value in tidy_ticks(0, self.top, 6)[1:]:
+        for value, word in self._heights():
             y = self.place(0, value)[0][1]
             painter.setPen(grid)
             painter.drawLine(QPointF(frame.left(), y), QPointF(frame.right(), y))
             painter.setPen(p.text3)
-            painter.drawText(QRectF(0, y - 7, LEFT - 6, 14), right, trimmed(value, 3))
+            painter.drawText(QRectF(0, y - 7, frame.left() - 6, 14), right, word)
         painter.setPen(QPen(p.line, 1))
         painter.drawPolyline([frame.topLeft(), frame.bottomLeft(), frame.bottomRight()])
         painter.setPen(p.text3)
@@ -151,7 +163,7 @@ class _Canvas(QWidget):
 
     def _paint_legend(self, painter: QPainter) -> None:
         p = theme.current()
-        x, y = LEFT, self.height() - LEGEND / 2
+        x, y = self.frame.left(), self.height() - LEGEND / 2
         painter.setFont(theme.font(10))
         entries = [("network", QPen(p.accent, 2))]
         entries += [("closed form", _dashed(p.text2))] if self.closed is not None else []

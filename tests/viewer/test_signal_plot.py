@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetricsF
 from PySide6.QtTest import QTest
 
 from crl_viewer import theme
@@ -66,6 +67,15 @@ def test_the_axis_grows_at_once_and_shrinks_only_at_rest(plot):
     plot.rest()
     assert plot.canvas.top == top
     assert "98 ms" in plot.canvas.accessibleDescription()
+
+
+@pytest.mark.parametrize("size", [1.0, 0.01, 2e-4, 30.0, 4000.0])
+def test_the_axis_has_room_for_its_numbers(plot, size):
+    plot.set_curve(X, Y * size, 98)
+    words = [word for _, word in plot.canvas._heights()]
+    assert len(set(words)) == len(words) > 1
+    measure = QFontMetricsF(theme.font(10))
+    assert max(map(measure.horizontalAdvance, words)) <= plot.canvas.frame.left() - 6
 
 
 def test_the_closed_form_can_be_added_and_taken_away(plot):
