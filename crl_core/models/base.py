@@ -42,6 +42,8 @@ class CRL(nn.Module, ABC):
         Whether it tells how far off it expects to be (`spread_many`).
     knows_brightness
         Whether it asks how bright each source is (`brightness`).
+    falls_with_te
+        Whether no voxel it renders is brighter at a longer TE.
     """
 
     max_sources: int = 1
@@ -52,6 +54,7 @@ class CRL(nn.Module, ABC):
     knows_fat: bool = False
     knows_doubt: bool = False
     knows_brightness: bool = False
+    falls_with_te: bool = False
     _overview: Tensor | None = None
     _brightness: Tensor | None = None
 
@@ -131,6 +134,10 @@ class CRL(nn.Module, ABC):
         """Return (B, P, H, W) for P targets of each image, parameters (B, P, 3 or 4)."""
         images = [self.render(features, one) for one in parameters.unbind(dim=1)]
         return torch.cat(images, dim=1)
+
+    def render_echoes(self, features: Features, parameters: Tensor) -> Tensor:
+        """Return `render_many` of targets that differ in TE alone for each image."""
+        return self.render_many(features, parameters)
 
     def spread_many(self, features: Features, parameters: Tensor) -> Tensor | None:
         """Return the expected absolute error of each rendering, (B, P, H, W), units of the source.

@@ -55,6 +55,7 @@ class MixtureCRL(CRL):
     knows_fat = True
     knows_doubt = True
     knows_brightness = True
+    falls_with_te = True
 
     def __init__(
         self,
@@ -225,10 +226,18 @@ class MixtureCRL(CRL):
 
     def render_many(self, features: Features, parameters: Tensor) -> Tensor:
         """See `CRL.render_many`."""
+        return self._corrected(features, parameters, parameters)
+
+    def render_echoes(self, features: Features, parameters: Tensor) -> Tensor:
+        """See `CRL.render_echoes`; what does not depend on TE is computed once."""
+        return self._corrected(features, parameters, parameters[:, :1])
+
+    def _corrected(self, features: Features, parameters: Tensor, others: Tensor) -> Tensor:
+        """Render with the correction for `others`, (B, P or 1, 3 or 4)."""
         with _precisely(parameters):
             signal = self.signals(parameters)
             image = torch.einsum("bmhw,bpm->bphw", features["tissue"].float(), signal)
-        fixed = parameters.float().clone()
+        fixed = others.float().clone()
         fixed[..., 1] = 20.0  # the correction must not depend on TE
         film = self.target_film(self.target_code(source_code(fixed)))
         r = _conditioned(features["hidden"], film, self.correction)

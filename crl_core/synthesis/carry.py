@@ -69,12 +69,12 @@ class Missed:
         return Missed(self.log_ratio[where], self.rest[where])  # type: ignore[index]
 
     def added_to(self, image: Tensor, weights: Tensor, gains: Tensor) -> Tensor:
-        """Return a rendering (H, W) with what is carried, for weights and gains (S,)."""
+        """Return renderings (..., H, W) with what is carried, for weights and gains (..., S)."""
         if not bool((weights > 0).any()):
             return image
-        carried = torch.einsum("s,shw->hw", weights, self.log_ratio)
-        added = torch.einsum("s,shw->hw", weights * gains, self.rest)
-        return image * carried.exp() + added
+        carried = torch.einsum("...s,shw->...hw", weights, self.log_ratio)
+        added = torch.einsum("...s,shw->...hw", weights * gains, self.rest)
+        return image * carried.exp_() + added
 
     def nbytes(self) -> int:
         """Memory taken."""
@@ -87,31 +87,32 @@ def carry_weights(target: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     target
-        (3 or 4,) ms, as `crl_core.sequence.SequenceParameters.numbers`.
+        (..., 3 or 4) ms, as `crl_core.sequence.SequenceParameters.numbers`.
     sources
         (S, 3 or 4) ms.
 
     Returns
     -------
     weights, gains
-        (S,) each: w times the source's share, shares summing to 1; and g. At a source's own
+        (..., S) each: w times the source's share, shares summing to 1; and g. At a source's own
         parameters its weight and gain are exactly 1 and the others' weights 0.
     """
-    same = (sources - target).abs().amax(dim=-1) == 0
-    if bool(same.any()):
-        weights = torch.nn.functional.one_hot(same.nonzero()[0, 0], len(sources))
-        return weights.to(sources.dtype), torch.ones_like(sources[:, 0])
+    apart = (sources - target[..., None, :]).abs()
+    same = apart.amax(dim=-1) == 0
+    first = (same & (same.cumsum(dim=-1) == 1)).to(sources.dtype)
     wanted, given = brain_signals(target), brain_signals(sources)
-    cosine, gain = alike(wanted, given)
+    cosine, gain = alike(wanted[..., None, :], given)
     if sources.shape[-1] > 3:
         # The tissues compared are brain; what suppressed fat shows is nothing to add elsewhere.
-        other_fat = (sources[:, 3] - target[3]).abs()
-        cosine, gain = cosine - _OTHER_FAT * other_fat, gain * (1.0 - other_fat)
+        cosine, gain = cosine - _OTHER_FAT * apart[..., 3], gain * (1.0 - apart[..., 3])
     near = torch.clamp((cosine - _FAR) / (1.0 - _FAR), 0.0, 1.0)
     share = near / (1.0 - cosine + _NEAR).sqrt()
-    share = share / share.sum().clamp_min(1e-12)
-    mixed = torch.einsum("s,st->t", share, given.clamp_min(1e-3).log()).exp()
+    share = share / share.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+    mixed = torch.einsum("...s,st->...t", share, given.clamp_min(1e-3).log()).exp()
     likeness, brighter = alike(wanted, mixed)
     weight = torch.clamp((likeness - 0.9) / 0.1, 0.0, 1.0) ** 2 / brighter.clamp_min(1.0) ** _DIM
-    return weight * share, gain
-
+    there = same.any(dim=-1, keepdim=True)
+    return (
+        torch.where(there, first, weight[..., None] * share),
+        torch.where(there, torch.ones_like(gain), gain),
+    )

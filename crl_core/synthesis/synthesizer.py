@@ -20,6 +20,7 @@ from crl_core.scan import FloatArray, IntensityScale, Scan
 from crl_core.sequence import SequenceParameters
 from crl_core.synthesis.agreement import Agreement, fit_of
 from crl_core.synthesis.carry import Missed, carry_weights
+from crl_core.synthesis.echoes import echoes, ways_of
 from crl_core.synthesis.sources import Sources
 from crl_core.synthesis.tiling import encode_in_tiles, out_of_memory
 
@@ -283,13 +284,14 @@ class Synthesizer:
         """Render (P, H, W) for several targets from one encoded slice."""
         target = torch.tensor([p.numbers for p in parameters], device=self.device)
         many = {k: v.expand(len(parameters), *v.shape[1:]) for k, v in encoded.features.items()}
-        images = self.model.render(many, target)[:, 0].float()
-        if carry and encoded.missed is not None:
-            sources = self._sources.parameters(self.device)[0]
-            for n, one in enumerate(target):
-                weights, gains = carry_weights(one, sources)
-                images[n] = encoded.missed.added_to(images[n], weights, gains)
-        return images
+        if not carry or encoded.missed is None:
+            return self.model.render(many, target)[:, 0].float()
+        sources = self._sources.parameters(self.device)[0]
+        ways = ways_of(target, sources if self.model.falls_with_te else sources[:0])
+        shown = echoes(target, ways)
+        images = self.model.render_echoes(many, shown).float()
+        images = encoded.missed.added_to(images, *carry_weights(shown, sources))
+        return torch.stack([way.settled(some) for way, some in zip(ways, images, strict=True)])
 
     def _encoded(self, index: int) -> _EncodedSlice:
         self._need_sources()

@@ -429,13 +429,13 @@ def test_when_tiles_do_not_fit_on_the_gpu_the_processor_takes_over(
     s.set_sources([scan])
     expected = s.render_slice(TARGET, 0)
     s.set_sources([scan])
-    render = type(s.model).render
+    render = type(s.model).render_echoes
 
     def scarce(model: Any, *rest: Any) -> Any:
         if s._on_gpu():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return render(model, *rest)
 
-    monkeypatch.setattr(type(s.model), "render", scarce)
+    monkeypatch.setattr(type(s.model), "render_echoes", scarce)
     np.testing.assert_array_equal(s.render_slice(TARGET, 0), expected)
     assert said == ["GPU memory is full even in tiles. Going on with the processor."]
