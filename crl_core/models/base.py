@@ -44,6 +44,8 @@ class CRL(nn.Module, ABC):
         Whether it asks how bright each source is (`brightness`).
     falls_with_te
         Whether no voxel it renders is brighter at a longer TE.
+    gives_back
+        PSNR, dB, with which sources that fit each other are at least given back from all of them.
     """
 
     max_sources: int = 1
@@ -55,6 +57,7 @@ class CRL(nn.Module, ABC):
     knows_doubt: bool = False
     knows_brightness: bool = False
     falls_with_te: bool = False
+    gives_back: float = 20.0
     _overview: Tensor | None = None
     _brightness: Tensor | None = None
 

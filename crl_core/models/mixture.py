@@ -56,6 +56,9 @@ class MixtureCRL(CRL):
     knows_doubt = True
     knows_brightness = True
     falls_with_te = True
+    # Measured: 27 to 42 dB in sources of one digital subject and of the real slice, 22 and 23
+    # where a FLAIR with shading and unstated times was among them.
+    gives_back = 26.0
 
     def __init__(
         self,

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from crl_core.evaluation.metrics import PEAK_PERCENTILE
 
-FITS = 20.0
-"""From this PSNR on, dB, a source given back from all of them fits the others."""
+_DOUBTFUL = 4.0
+"""A source given back this much worse than ones that fit, dB, counts least."""
 
-_HOPELESS = 12.0
 _LEAST_WEIGHT = 0.1
 
 
@@ -38,15 +37,22 @@ class Agreement:
     weights: tuple[float, ...]
 
     @classmethod
-    def of(cls, psnr: tuple[float, ...]) -> Agreement:
+    def of(cls, psnr: tuple[float, ...], fits: float) -> Agreement:
         """Weigh down the source that fits least, if it does not fit.
 
         The others are pulled away from themselves by it, so that only one is named at a time.
+
+        Parameters
+        ----------
+        psnr
+            As above.
+        fits
+            From this on, dB, a source fits the others (`CRL.gives_back`).
         """
         weights = [1.0] * len(psnr)
-        if len(psnr) > 1 and min(psnr) < FITS:
+        if len(psnr) > 1 and min(psnr) < fits:
             worst = psnr.index(min(psnr))
-            weights[worst] = max(_LEAST_WEIGHT, (psnr[worst] - _HOPELESS) / (FITS - _HOPELESS))
+            weights[worst] = max(_LEAST_WEIGHT, 1.0 - (fits - psnr[worst]) / _DOUBTFUL)
         return cls(psnr, tuple(weights))
 
     @property

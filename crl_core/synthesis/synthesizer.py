@@ -394,7 +394,7 @@ class Synthesizer:
         def alone() -> Tensor:
             return torch.tensor(self._given_back(None)[0])
 
-        return Agreement.of(tuple(self._retried(alone).tolist()))
+        return Agreement.of(tuple(self._retried(alone).tolist()), self.model.gives_back)
 
     def _fit(self) -> tuple[Tensor, Agreement]:
         """Return what a model unit of each source is worth in units of the first; how they fit.
@@ -408,7 +408,7 @@ class Synthesizer:
             self._fitted = torch.ones(1, device=self.device), Agreement((), (1.0,))
         if self._fitted is None:
             psnr, gains = self._given_back(None)
-            agreement = Agreement.of(psnr)
+            agreement = Agreement.of(psnr, self.model.gives_back)
             if agreement.contradicting is not None:
                 gains = self._given_back(agreement.weights)[1]
             gains[0] = 1.0

@@ -298,7 +298,8 @@ def test_the_worst_of_several_sources_is_named_and_counts_less(scan: Scan) -> No
 
     first, second = (tiny_scan(PAPER_SEQUENCES[n], seed=n) for n in (7, 5))
     liar = replace(second, data=np.ascontiguousarray(second.data[::-1, ::-1]))
-    fits = [Agreement.of(psnr) for psnr in [(25.0, 21.0), (25.0, 15.0, 19.0), (9.0,), (8.0, 30.0)]]
+    fits = [Agreement.of(psnr, 20.0)
+            for psnr in [(25.0, 21.0), (25.0, 17.5, 19.0), (9.0,), (8.0, 30.0)]]  # fmt: skip
     assert [a.contradicting for a in fits] == [None, 1, None, 0]
     assert fits[1].weights == (1.0, pytest.approx(0.375), 1.0)
     assert min(fits[3].weights) == pytest.approx(0.1)
