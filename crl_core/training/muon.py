@@ -70,6 +70,8 @@ class Muon(torch.optim.Adam):
             state = self.state[weight]
             if "exp_avg" not in state:
                 state["exp_avg"] = torch.zeros_like(weight)
+                state["step"] = torch.zeros(())  # Adam looks for it when it gets its state back
+            state["step"] += 1
             momentum = state["exp_avg"]
             momentum.mul_(_MEMORY).add_(weight.grad)
             # A look ahead, as Nesterov's.
