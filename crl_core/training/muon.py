@@ -89,7 +89,7 @@ def split_weights(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
         if isinstance(part, nn.Conv2d) and part.in_channels > 1 and max(part.kernel_size) > 1
     ]
     ids = {id(weight) for weight in turned}
-    others = [weight for weight in network.parameters() if id(weight) not in ids]
+    others: list[Tensor] = [w for w in network.parameters() if id(w) not in ids]
     return list(turned), others
 
 
@@ -105,5 +105,6 @@ def orthogonal(matrix: Tensor) -> Tensor:
         square = x @ x.T
         polynomial = torch.addmm(square, square, square, beta=_B, alpha=_C)
         x = torch.addmm(x, polynomial, x, beta=_A)
-    found = x if matrix.shape[0] <= matrix.shape[1] else x.T
-    return found.to(matrix.dtype)
+    found: Tensor = x if matrix.shape[0] <= matrix.shape[1] else x.T
+    back: Tensor = found.to(matrix.dtype)
+    return back
