@@ -74,7 +74,7 @@ class Missed:
             return image
         carried = torch.einsum("...s,shw->...hw", weights, self.log_ratio)
         added = torch.einsum("...s,shw->...hw", weights * gains, self.rest)
-        return image * carried.exp_() + added
+        return image * carried.exp() + added
 
     def nbytes(self) -> int:
         """Memory taken."""

@@ -313,6 +313,19 @@ def test_the_worst_of_several_sources_is_named_and_counts_less(scan: Scan) -> No
     assert np.abs(s.render_slice(TARGET, 2) - plain).max() > 1e-4
 
 
+@pytest.mark.parametrize(("least", "named"), [(-200.0, False), (200.0, True)])
+def test_each_kind_of_network_says_what_fits(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch, least: float, named: bool
+) -> None:
+    from tests.conftest import tiny_scan
+
+    pair = [tiny_scan(PAPER_SEQUENCES[n], seed=n) for n in (7, 5)]
+    s = mixture(*pair)
+    assert s.model.gives_back > engine(scan, "crl-small").model.gives_back
+    monkeypatch.setattr(type(s.model), "gives_back", least)
+    assert (s.agreement().contradicting is not None) == named
+
+
 def test_a_source_given_back_with_another_gain_fits() -> None:
     acquired = torch.linspace(0.0, 1.0, 1000)
     psnr, gain = fit_of(acquired, 0.8 * acquired)
