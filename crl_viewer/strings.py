@@ -44,6 +44,7 @@ FAT_CHOICES = ("as it is", "suppressed")
 FAT_TIP = "Synthesise as if fat were suppressed, as is usual in FLAIR and STIR (F)."
 FAT_UNKNOWN = "This network was never told which scans had their fat suppressed."
 LEFT_OUT = "{scan} (left out: compared with)"
+TOO_MANY = "This network takes up to {limit} sources: {name} is no longer one of them."
 REFERENCE_IS_SOURCE = "Acquired is the source itself"
 
 ROLE_TITLES = {

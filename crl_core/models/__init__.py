@@ -97,6 +97,11 @@ def knows_up(config: dict[str, Any]) -> bool:
     return bool(getattr(_KINDS.get(str(config.get("kind"))), "knows_up", False))
 
 
+def optimiser_of(config: dict[str, Any]) -> str:
+    """Return what trains a network of this architecture best, ``"adam"`` or ``"muon"``."""
+    return str(getattr(_KINDS.get(str(config.get("kind"))), "optimiser", "adam"))
+
+
 def build_model(preset: str, **changes: Any) -> CRL:
     """Build a network with fresh weights.
 

@@ -44,6 +44,8 @@ class CRL(nn.Module, ABC):
         Whether it asks how bright each source is (`brightness`).
     falls_with_te
         Whether no voxel it renders is brighter at a longer TE.
+    optimiser
+        What trains it best: ``"adam"``, or ``"muon"``, orthogonal steps for convolutions.
     gives_back
         PSNR, dB, with which sources that fit each other are at least given back from all of them.
     """
@@ -57,6 +59,7 @@ class CRL(nn.Module, ABC):
     knows_doubt: bool = False
     knows_brightness: bool = False
     falls_with_te: bool = False
+    optimiser: str = "adam"
     gives_back: float = 20.0
     _overview: Tensor | None = None
     _brightness: Tensor | None = None

@@ -51,6 +51,7 @@ class MixtureCRL(CRL):
 
     intensity_rule = "robust"
     carries_residual = True
+    optimiser = "muon"
     knows_up = True
     knows_fat = True
     knows_doubt = True

@@ -70,6 +70,7 @@ class PlusCRL(CRL):
 
     intensity_rule = "robust"
     carries_residual = True
+    optimiser = "muon"
 
     def __init__(
         self,

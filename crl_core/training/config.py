@@ -154,12 +154,11 @@ class TrainingConfig:
 
     def chosen_optimiser(self) -> str:
         """Return ``"adam"`` or ``"muon"``."""
-        from crl_core.models import architecture_of
+        from crl_core.models import architecture_of, optimiser_of
 
         if self.optimiser != "auto":
             return self.optimiser
-        kind = architecture_of(self.preset, self.architecture)["kind"]
-        return "muon" if kind in ("mixture", "plus") else "adam"
+        return optimiser_of(architecture_of(self.preset, self.architecture))
 
     def knows_up(self) -> bool:
         """Return whether slices are turned for the network to be trained."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from crl_core.scan import Scan
 from crl_core.sequence import SequenceParameters, distance
+from crl_viewer import strings
 from crl_viewer.state.model import Aligned, Store, ViewerState
 
 
@@ -94,7 +95,12 @@ class ScansController:
                     " Sources must share one."
                 )
                 return
+            gone = [*sources, index][:-limit]
             sources = [*sources, index][-limit:]
+            # A network of one source makes it a choice of one, which explains itself.
+            if gone and limit > 1:
+                name = state.scans[gone[0]].name
+                self._store.update(banner=strings.TOO_MANY.format(limit=limit, name=name))
         if not sources:
             return
         reference = state.reference

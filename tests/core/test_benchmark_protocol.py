@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,8 @@ def test_contrasts_go_by_the_number_of_the_paper_else_by_name(dataset: Path) -> 
     assert (found.held_back, found.groups, found.is_paper) == ((), (), False)
     assert key_of(SequenceParameters(8142.3, 104.19), "x") == "7"
     assert key_of(SequenceParameters(8142, 107), "x") == "x"
+    assert key_of(replace(PAPER_SEQUENCES[7], fat_suppression=True), "x") == "x"
+    assert key_of(replace(PAPER_SEQUENCES[7], fat_suppression=False), "x") == "7"
 
 
 def test_the_nine_sequences_hold_back_4_and_6_and_anything_else_on_demand(tmp_path: Path) -> None:

@@ -161,6 +161,8 @@ def test_several_sources_as_far_as_the_network_takes_them(loaded: Rig) -> None:
     loaded.scans.toggle_source(1, True)
     assert loaded.state.sources == (2, 1)
     assert loaded.state.reference == 0
+    assert "up to 2 sources" in loaded.state.banner
+    assert loaded.state.scans[0].name in loaded.state.banner
     loaded.scans.toggle_source(1, False)
     loaded.scans.toggle_source(2, False)
     assert loaded.state.sources == (2,)

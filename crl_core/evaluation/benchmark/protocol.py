@@ -245,7 +245,12 @@ def open_protocol(
 
 
 def key_of(parameters: SequenceParameters, name: str) -> str:
-    """Return what a contrast is called: a number of the paper by its times, else its name."""
+    """Return what a contrast is called: a number of the paper by its times, else its name.
+
+    With suppressed fat it is none of the paper's, whatever its times.
+    """
+    if parameters.fat_suppression:
+        return name
     for number, known in PAPER_SEQUENCES.items():
         if distance(parameters, known) < _ALIKE:
             return str(number)
