@@ -198,6 +198,8 @@ def choose_precision(config: TrainingConfig, device: str) -> TrainingConfig:
     """
     if config.precision != "auto":
         return config
+    if not _may_gain_from_half(device):
+        return replace(config, precision="fp32")
     short = replace(config, accumulate=1, compile=False)
     large = _is_large(config)
     if large:
@@ -216,6 +218,15 @@ def choose_precision(config: TrainingConfig, device: str) -> TrainingConfig:
                 times[precision] = min(times[precision], probe.seconds_per_step(1, warm=0))
     best = min(times, key=lambda p: times[p]) if times else "fp32"
     return replace(config, precision=best)
+
+
+def _may_gain_from_half(device: str) -> bool:
+    """Return whether half precision is worth trying.
+
+    A processor that stops at AVX2 has no instruction for it. What the library does instead is so
+    slow that one step of a network of the paper's size takes a quarter of an hour.
+    """
+    return device != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2"
 
 
 def settled(

@@ -422,7 +422,24 @@ def test_the_faster_precision_is_taken_whatever_disturbs_a_step(
             return self.left.pop(0)
 
     monkeypatch.setattr("crl_core.training.plan._Probe", Probe)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
     config = replace(PLUS, precision="auto", batch=4, crop=48, contrasts=3)
     assert choose_precision(config, "cpu").precision == chosen
     # Whole steps, not a small part of one.
     assert {(s.batch, s.crop, s.contrasts) for s in steps} == {(4, 48, 3)}
+
+
+def test_half_precision_is_not_tried_where_the_processor_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There a single step of a large network can take a quarter of an hour."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("a step was taken")
+
+    monkeypatch.setattr("crl_core.training.plan._Probe", never)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    config = replace(PLUS, precision="auto")
+    assert choose_precision(config, "cpu").precision == "fp32"
+    with pytest.raises(AssertionError, match="a step was taken"):
+        choose_precision(config, "cuda:0")
