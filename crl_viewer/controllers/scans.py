@@ -95,8 +95,8 @@ class ScansController:
                     " Sources must share one."
                 )
                 return
-            gone = [*sources, index][:-limit]
-            sources = [*sources, index][-limit:]
+            wanted = [*sources, index]
+            gone, sources = wanted[:-limit], wanted[-limit:]
             # A network of one source makes it a choice of one, which explains itself.
             if gone and limit > 1:
                 name = state.scans[gone[0]].name

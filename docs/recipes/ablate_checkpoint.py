@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from crl_core.checkpoint import Checkpoint, load_checkpoint
 from crl_core.evaluation.baselines import score
+from crl_core.evaluation.benchmark.protocol import key_of
 from crl_core.io.bids import find_subjects, load_subject
 from crl_core.models.mixture import MixtureCRL
 from crl_core.scan import FloatArray, Scan
-from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+from crl_core.sequence import SequenceParameters
 from crl_core.synthesis import Synthesizer
 
 SEEN = (1, 2, 3, 5, 7, 8, 9)
@@ -95,13 +96,8 @@ def image_of(synthesizer: Synthesizer, parameters: SequenceParameters, carried: 
 
 def numbered(scans: Sequence[Scan]) -> dict[int, Scan]:
     """Name a subject's scans by their sequence of the paper."""
-    found = {}
-    for scan in scans:
-        for number, sequence in PAPER_SEQUENCES.items():
-            stated = scan.parameters
-            if stated and np.allclose(stated.triple, sequence.triple, rtol=1e-4):
-                found[number] = scan
-    return found
+    named = {key_of(scan.parameters, ""): scan for scan in scans if scan.parameters}
+    return {int(key): scan for key, scan in named.items() if key}
 
 
 def measure(

@@ -30,6 +30,7 @@ from scipy.cluster.vq import kmeans2
 from crl_core import io
 from crl_core.checkpoint import default_checkpoint, load_checkpoint
 from crl_core.evaluation.baselines import BASELINES, score
+from crl_core.evaluation.benchmark.tissue_masks import inner_head
 from crl_core.scan import FloatArray, Scan
 from crl_core.sequence import SequenceParameters
 from crl_core.synthesis import Synthesizer
@@ -75,7 +76,7 @@ def lesions_of(scans: Mapping[str, Scan]) -> tuple[NDArray[np.bool_], NDArray[np
     most T1W for its T2W.
     """
     axis = scans["FLAIR"].slice_axis
-    inside = _inside(scans["FLAIR"])
+    inside = inner_head(scans["FLAIR"])
     values = np.stack([s.data[inside] / np.percentile(s.data[inside], 99) for s in scans.values()])
     centres, _ = kmeans2(values[:, ::7].T.astype(np.float64), 4, seed=1, minit="++")
     nearest = ((values[:, :, None] - centres.T[:, None]) ** 2).sum(axis=0).argmin(axis=1)
@@ -94,17 +95,6 @@ def lesions_of(scans: Mapping[str, Scan]) -> tuple[NDArray[np.bool_], NDArray[np
     cross = np.expand_dims(ndimage.generate_binary_structure(2, 1), axis)
     lesion = np.asarray(ndimage.binary_opening(lesion, cross))
     return lesion, white & ~lesion
-
-
-def _inside(scan: Scan) -> NDArray[np.bool_]:
-    """Return what lies 18 mm inside the head, slice by slice: hardly any scalp."""
-    axis = scan.slice_axis
-    spacing = [v for a, v in enumerate(scan.voxel_size) if a != axis]
-    far = [
-        ndimage.distance_transform_edt(np.pad(plane, 1), sampling=spacing)[1:-1, 1:-1] > 18.0
-        for plane in each(scan.mask, axis)
-    ]
-    return np.stack(far, axis=axis)
 
 
 def each(data: NDArray[T], axis: int) -> NDArray[T]:

@@ -432,7 +432,7 @@ def test_the_faster_precision_is_taken_whatever_disturbs_a_step(
 def test_half_precision_is_not_tried_where_the_processor_has_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There a single step of a large network can take a quarter of an hour."""
+    """Trying alone can take a quarter of an hour there."""
 
     def never(*_: object) -> None:
         raise AssertionError("a step was taken")

@@ -187,7 +187,7 @@ def _estimated(scans: Mapping[str, Scan]) -> dict[str, BoolArray] | None:
     if len(known) < 2:
         return None
     first = next(iter(known.values()))
-    inside = _inner(first)
+    inside = inner_head(first)
     if np.count_nonzero(inside) < 30 * ENOUGH:
         return None
     tops = np.array([s.scale.scale for s in known.values()])[:, None]
@@ -229,8 +229,8 @@ def _classes(
     return far.argmin(axis=0), np.asarray(sure)
 
 
-def _inner(scan: Scan) -> BoolArray:
-    """Return the head mask without what lies near the air, slice by slice."""
+def inner_head(scan: Scan) -> BoolArray:
+    """Return the head mask without its outer 18 mm, slice by slice: hardly any scalp."""
     axis = scan.slice_axis
     spacing = [v for a, v in enumerate(scan.voxel_size) if a != axis]
     planes = [
