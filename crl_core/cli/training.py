@@ -63,6 +63,10 @@ def train(
     digital: Annotated[
         bool, typer.Option("--digital", help="Simulate fresh subjects from label maps.")
     ] = False,
+    rehearse_on: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="LABELS", help="A label map to rehearse on; several times."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
     finish: Annotated[
         bool, typer.Option("--finish", help="Have RUN write its finished network now.")
@@ -103,7 +107,8 @@ def train(
     changes = {"preset": preset, "steps": steps, "seed": seed}
     given = {name: value for name, value in changes.items() if value is not None}
     if resume:
-        fixed = (*given.values(), config, data, plan, minutes, start, hold_back, validate, test)
+        fixed = (*given.values(), config, data, plan, minutes, start, hold_back, validate, test,
+                 rehearse_on)  # fmt: skip
         if any(value is not None for value in fixed):
             raise typer.BadParameter("a resumed run keeps its settings", param_hint="--resume")
     _check_plan(plan, minutes, steps)
@@ -113,7 +118,8 @@ def train(
         assert run is not None
         _resume(run, datasets or [], device, workers, tensorboard)
         return
-    source = _source(datasets or [], data, digital, start, hold_back, validate, test)
+    source = _source(datasets or [], data, digital, start, hold_back, validate, test,
+                     rehearse_on)  # fmt: skip
     settings = _settings(config, given)
     network = None if source.start is None else _network(source.start)
     if run is not None and not estimate:
@@ -147,6 +153,7 @@ def _source(
     hold_back: list[str] | None,
     validate: list[str] | None,
     test: list[str] | None,
+    rehearse_on: list[Path] | None,
 ) -> DataConfig:
     from crl_core.cli.common import parse_option
     from crl_core.training.data_config import DataConfig
@@ -165,6 +172,9 @@ def _source(
         changes["validate"] = tuple(validate)
     if test:
         changes["test"] = tuple(test)
+    if rehearse_on:
+        refuse_missing(rehearse_on)
+        changes["rehearsal"] = tuple(str(p.absolute()) for p in rehearse_on)
     source = replace(source, **changes)
     if not source.datasets:
         raise typer.BadParameter("name a dataset", param_hint="DATASET")

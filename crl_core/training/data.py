@@ -57,6 +57,11 @@ def open_data(data: DataConfig, config: TrainingConfig) -> TrainingData:
     """
     if not data.datasets:
         raise InputError("no dataset is named", remedy="Name the folder that holds sub-01 to ...")
+    if data.rehearsal and not config.rehearse > 0:
+        raise InputError(
+            "label maps to rehearse on are named, but no share of the steps rehearses",
+            remedy="Set rehearse above 0 in the training settings, or plan to fine-tune",
+        )
     from crl_core.training.pairs import paired
 
     return paired((_digital if data.digital else _subjects)(data, config), config)
@@ -110,7 +115,7 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
     notes += left
     sampler: Sampler = SubjectSampler(trainable, config, data=data)
     if config.rehearse > 0:
-        sampler = Rehearsing(sampler, _shipped_anatomy(config), config)
+        sampler = Rehearsing(sampler, _rehearsed(data, config), config)
     return TrainingData(
         sampler,
         SubjectSampler(validate, config, split=1, data=data) if validate else None,
@@ -243,8 +248,9 @@ def merged(a: TrainingCoverage, b: TrainingCoverage) -> TrainingCoverage:
     )
 
 
-def _shipped_anatomy(config: TrainingConfig) -> Sampler:
+def _rehearsed(data: DataConfig, config: TrainingConfig) -> Sampler:
     from crl_core.demo import label_map
 
-    # Towards the settings to be learnt the network need not go wide of published tissue.
-    return DigitalSampler([load_anatomy(label_map())], replace(config, ramp=0.0), split=2)
+    maps = [Path(p) for p in data.rehearsal] or [label_map()]
+    # No ramp: a network that is fine-tuned knows the whole parameter space from its first step.
+    return DigitalSampler([load_anatomy(p) for p in maps], replace(config, ramp=0.0), split=2)

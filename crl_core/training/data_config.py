@@ -36,6 +36,8 @@ class DataConfig:
         TR, TE, TI in ms of settings that are validated on but never trained on.
     start
         Checkpoint to go on from, a path or the name of a shipped one.
+    rehearsal
+        Label maps that rehearsed digital subjects are made of; empty for the shipped one.
     """
 
     datasets: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class DataConfig:
     leave_out: tuple[str, ...] = ()
     hold_back: tuple[Triple, ...] = ()
     start: str | None = None
+    rehearsal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a person on two sides and settings that are none."""
@@ -140,5 +143,6 @@ _READ: dict[str, Any] = {
     "test": _texts,
     "leave_out": _texts,
     "hold_back": _triples,
+    "rehearsal": _texts,
     "start": lambda v: None if v is None else _texts([v])[0],
 }

@@ -270,6 +270,18 @@ def test_rehearsing_takes_its_share_of_the_steps_from_digital_subjects(dataset: 
     assert {tuple(np.float32(p.triple)) for p in covered.points} >= own
 
 
+def test_label_maps_of_ones_own_are_what_is_rehearsed(dataset: Path, tmp_path: Path) -> None:
+    from crl_core.demo import label_map
+
+    maps = (str(shutil.copy(label_map(), tmp_path / f"{n}{label_map().name}")) for n in (1, 2))
+    config = replace(PLUS, rehearse=0.5)
+    told = opened(dataset, config, rehearsal=tuple(maps)).train.describe()
+    assert "from 2 anatomies in 50 % of the steps" in told
+    assert "from 1 anatomy in 50 % of the steps" in opened(dataset, config).train.describe()
+    with pytest.raises(InputError, match="no share of the steps"):
+        opened(dataset, replace(config, rehearse=0.0), rehearsal=("own.nii.gz",))
+
+
 def test_a_setting_held_back_once_and_trained_on_now_is_no_longer_held_back(dataset: Path) -> None:
     before = digital(replace(PLUS, sequences=(1, 2, 3, 5, 8, 9))).coverage()
     assert {p.triple for p in before.held_out} >= {T2}
