@@ -238,17 +238,20 @@ class Engine:
         image = self._render(synthesizer, request)
         mask = self._judged(request)
         error, gain = None, 1.0
+        top = reference_peak(image, mask)
+        unit = 100.0 / top
         if request.reference is not None:
             acquired, peak = self._acquired(synthesizer, request.reference, request)
             if request.gain:
                 gain = least_squares_gain(image, acquired, mask)
             error = ErrorMap.signed(image, acquired, mask, peak, gain).percent
-        top = reference_peak(image, mask)
+            # Beside an error, what was expected is in the same per cent.
+            unit = gain * 100.0 / peak
         expected = None
         if request.expected:
             far = synthesizer.expected_error(request.parameters, request.index)
             if far is not None:
-                expected = np.where(mask, far * np.float32(100.0 / top), np.float32(np.nan))
+                expected = np.where(mask, far * np.float32(unit), np.float32(np.nan))
         return Frame(request, image, error, gain, top, expected)
 
     def _render(self, synthesizer: Synthesis, request: RenderRequest) -> FloatArray:

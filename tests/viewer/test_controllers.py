@@ -362,7 +362,13 @@ def test_the_expected_error_can_be_asked_for_beside_an_acquired_scan(loaded: Rig
     assert error is not None
     loaded.store.update(show_expected=True)
     loaded.work()
-    assert loaded.state.current_expected is not None
+    shown, compared = loaded.state.current_expected, loaded.state.compared
+    assert shown is not None and compared is not None
+    # In per cent of the same peak as the error: one can be read against the other.
+    assert loaded.state.frame is not None
+    assert compared.peak != pytest.approx(loaded.state.frame.foreground_top, rel=0.01)
+    judged = shown[np.isfinite(shown)]
+    np.testing.assert_allclose(judged, 2.0 / compared.peak, rtol=1e-5)
     assert value_at(loaded.state, "error").removesuffix(" %").replace(".", "").isdigit()
     assert loaded.error.set_words.call_args.kwargs["title"] == "Expected error"
     loaded.store.update(show_expected=False)
