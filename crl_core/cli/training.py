@@ -225,7 +225,7 @@ def _begin(
     from crl_core.training.plan import open_and_settle
 
     if not as_json:
-        notice("Measuring this machine…")
+        notice("Reading the data and measuring this machine…")
     settings, data, found = open_and_settle(
         plan, settings, source, device, minutes=minutes,
         start=None if network is None else network.card,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,7 +59,12 @@ class SubjectSampler:
         held = (data or DataConfig()).held
         # Never larger than an image: a network shown mostly air learns to draw nothing.
         self.crop = max(16, min(config.crop, *(min(_plane(s.scans[0])) for s in subjects)))
-        self.subjects = [_prepared(s, self.crop, rule, held, self.knows_up) for s in subjects]
+        # Head masks take most of it, in code that leaves other threads free.
+        with ThreadPoolExecutor() as pool:
+            preparing = partial(
+                _prepared, crop=self.crop, rule=rule, held=held, knows_up=self.knows_up
+            )
+            self.subjects = list(pool.map(preparing, subjects))
         # No more contrasts than anybody has: a repeated one teaches nothing.
         most = max(len(s.trained) for s in self.subjects)
         self.contrasts = max(2, min(config.contrasts, most))
