@@ -12,15 +12,16 @@ import numpy as np
 from crl_core.errors import CRLError, InputError
 from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Subject
-from crl_core.sequence import PAPER_SEQUENCES
+from crl_core.sequence import SequenceParameters
 from crl_core.training.anatomy import load_anatomy
 from crl_core.training.batch import Batch, Sampler, WholeSlice
 from crl_core.training.config import TrainingConfig
-from crl_core.training.data_config import DataConfig
+from crl_core.training.coverage import merged
+from crl_core.training.data_config import DataConfig, prefix_of
 from crl_core.training.digital import DigitalSampler
 from crl_core.training.files import SubjectSampler
-from crl_core.training.visits import visits
-from crl_core.trust import MAX_POINTS, TrainingCoverage
+from crl_core.training.visits import clusters_of, visits
+from crl_core.trust import TrainingCoverage
 
 T = TypeVar("T")
 
@@ -72,15 +73,18 @@ def open_data(data: DataConfig, config: TrainingConfig) -> TrainingData:
 
 def _digital(data: DataConfig, config: TrainingConfig) -> TrainingData:
     """Open label maps; the last tenth of them, at least one of two, is for validation only."""
-    trained = tuple(n for n in config.sequences if not data.held(PAPER_SEQUENCES[n]))
-    if len(trained) < 2:
-        raise InputError("fewer than two sequences are left to train on")
-    config = replace(config, sequences=trained)
     train, held = _split([Path(d) for d in data.datasets])
-    sampler = DigitalSampler([load_anatomy(p) for p in train], config)
-    validate = DigitalSampler([load_anatomy(p) for p in held], config, split=1) if held else None
+    sampler = _fresh(train, config, data)
+    validate = _fresh(held, config, data, split=1) if held else None
     people = {"train": len(train), "validate": len(held), "test": 0}
     return TrainingData(sampler, validate, people)
+
+
+def _fresh(
+    maps: Sequence[Path], config: TrainingConfig, data: DataConfig, split: int = 0
+) -> DigitalSampler:
+    held = [SequenceParameters(*triple) for triple in data.hold_back]
+    return DigitalSampler([load_anatomy(p) for p in maps], config, split, held)
 
 
 # subjects from files ----------------------------------------------------------------------------
@@ -98,11 +102,10 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
     _check_names(data, people)
     test = set(data.test)
     others = [p for p in people if p not in test]
-    if data.validate is None:
-        order = np.random.default_rng([config.seed, 23]).permutation(len(others))
-        _, held = _split([others[int(i)] for i in order])
-    else:
-        held = list(data.validate)
+    brains = _brains(data, people)
+    chosen = data.validate
+    held = _chosen(others, brains, config.seed) if chosen is None else list(chosen)
+    notes += _shared_brains(held, others, brains)
     train = [v.subject for v in readable if v.person in others and v.person not in held]
     validate = [v.subject for v in readable if v.person in held]
     if not train:
@@ -111,8 +114,15 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
             path=data.datasets[0],
             remedy="Add subjects with two scans of known TR, TE and TI, or validate on fewer",
         )
-    trainable, left = _with_two_left(train, data)
-    notes += left
+    trainable, left = _with_enough_left(train, data, 2)
+    if not trainable:
+        raise InputError(
+            "too many settings are held back: nobody has two left to train on",
+            remedy="Hold back fewer",
+        )
+    # A held-back setting may be judged there that no second trained one stands beside.
+    validate, unused = _with_enough_left(validate, data, 1)
+    notes += left + unused
     sampler: Sampler = SubjectSampler(trainable, config, data=data)
     if config.rehearse > 0:
         sampler = Rehearsing(sampler, _rehearsed(data, config), config)
@@ -169,23 +179,56 @@ def _check_names(data: DataConfig, people: Sequence[str]) -> None:
             )
 
 
-def _with_two_left(
-    subjects: Sequence[Subject], data: DataConfig
+def _with_enough_left(
+    subjects: Sequence[Subject], data: DataConfig, least: int
 ) -> tuple[list[Subject], list[str]]:
-    """Leave out who has fewer than two scans once settings are held back."""
+    """Leave out who has fewer scans than that once settings are held back."""
     kept, notes = [], []
+    few = {1: "none of their settings is", 2: "fewer than two settings are"}[least]
     for subject in subjects:
         count = sum(s.parameters is not None and not data.held(s.parameters) for s in subject.scans)
-        if count >= 2:
+        if count >= least:
             kept.append(subject)
         else:
-            notes.append(f"{subject.name} is left out: fewer than two settings are trained on.")
-    if not kept:
-        raise InputError(
-            "too many settings are held back: nobody has two left to train on",
-            remedy="Hold back fewer",
-        )
+            notes.append(f"{subject.name} is left out: {few} trained on.")
     return kept, notes
+
+
+def _brains(data: DataConfig, people: Sequence[str]) -> dict[str, str]:
+    """Return whose brain each person has: digital subjects of one anatomy share one.
+
+    Anatomies of one name in two datasets count as one, which can only keep more apart.
+    """
+    found: dict[str, str] = {}
+    for number, root in enumerate(data.datasets):
+        prefix = prefix_of(data.datasets, number)
+        own = [p.removeprefix(prefix) for p in people if p.startswith(prefix)]
+        for person, brain in clusters_of(own, Path(root)).items():
+            found[prefix + person] = prefix + person if brain == person else brain
+    return found
+
+
+def _chosen(people: Sequence[str], brains: dict[str, str], seed: int) -> list[str]:
+    """Choose a tenth for validation, whole brains where there are several."""
+    groups: dict[str, list[str]] = {}
+    for person in people:
+        groups.setdefault(brains[person], []).append(person)
+    if len(groups) == 1:
+        groups = {person: [person] for person in people}
+    names = list(groups)
+    order = np.random.default_rng([seed, 23]).permutation(len(names))
+    _, held = _split([names[int(i)] for i in order])
+    return [person for name in held for person in groups[name]]
+
+
+def _shared_brains(held: Sequence[str], people: Sequence[str], brains: dict[str, str]) -> list[str]:
+    trained = {brains[p]: p for p in people if p not in held}
+    return [
+        f"{p} is validated on and {trained[brains[p]]} trained on, of one anatomy: the figures"
+        " will look better than those of a new brain."
+        for p in held
+        if brains.get(p) in trained
+    ]
 
 
 def _split(items: list[T]) -> tuple[list[T], list[T]]:
@@ -237,20 +280,9 @@ class Rehearsing:
         return merged(self.main.coverage(), self.other.coverage())
 
 
-def merged(a: TrainingCoverage, b: TrainingCoverage) -> TrainingCoverage:
-    """Return where either of two parts of the parameter space is."""
-    points = tuple(dict.fromkeys((*a.points, *b.points)))
-    held = tuple(p for p in dict.fromkeys((*a.held_out, *b.held_out)) if p not in points)
-    told = dict.fromkeys([*a.data.split(" and "), *b.data.split(" and ")])
-    both = " and ".join(part for part in told if part)
-    return replace(
-        a, points=points[:MAX_POINTS], held_out=held[:MAX_POINTS], box=a.box or b.box, data=both
-    )
-
-
 def _rehearsed(data: DataConfig, config: TrainingConfig) -> Sampler:
     from crl_core.demo import label_map
 
     maps = [Path(p) for p in data.rehearsal] or [label_map()]
     # No ramp: a network that is fine-tuned knows the whole parameter space from its first step.
-    return DigitalSampler([load_anatomy(p) for p in maps], replace(config, ramp=0.0), split=2)
+    return _fresh(maps, replace(config, ramp=0.0), data, split=2)

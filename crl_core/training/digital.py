@@ -34,6 +34,7 @@ from crl_core.training.batch import (
     turned,
 )
 from crl_core.training.config import TrainingConfig
+from crl_core.training.data_config import SAME
 from crl_core.trust import ParameterBox, TrainingCoverage
 
 NEAR = 0.15
@@ -43,8 +44,8 @@ NEAR = 0.15
 class DigitalSampler:
     """Fresh digital subjects in every step.
 
-    Sequences of the paper that the settings leave out are held back: random ones keep away from
-    them.
+    Sequences of the paper that the settings leave out are held back, as are those named: what is
+    drawn keeps away from them.
 
     Parameters
     ----------
@@ -54,10 +55,22 @@ class DigitalSampler:
         The run's settings.
     split
         Mixed into the seed, so that validation never repeats a training draw.
+    held_back
+        Further settings to keep away from.
+
+    Raises
+    ------
+    InputError
+        When crops do not fit into slices, an anatomy is too small, or fewer than two sequences
+        are left.
     """
 
     def __init__(
-        self, anatomies: Sequence[Tissues], config: TrainingConfig, split: int = 0
+        self,
+        anatomies: Sequence[Tissues],
+        config: TrainingConfig,
+        split: int = 0,
+        held_back: Sequence[SequenceParameters] = (),
     ) -> None:
         if config.crop > SLAB_SIZE:
             raise InputError(
@@ -69,9 +82,14 @@ class DigitalSampler:
         self.rule, self.knows_up = config.intensity_rule(), config.knows_up()
         self.anatomies = list(anatomies)
         self.voxel_mm: float | None = 1.0
-        self.config = config
         self.split = split
-        self.held_out = tuple(p for n, p in PAPER_SEQUENCES.items() if n not in config.sequences)
+        held = [p for n, p in PAPER_SEQUENCES.items() if n not in config.sequences]
+        held += [p for p in held_back if min((distance(p, h) for h in held), default=1.0) > SAME]
+        self.held_out = tuple(held)
+        left = tuple(n for n in config.sequences if not _near(PAPER_SEQUENCES[n], held, SAME))
+        if len(left) < 2:
+            raise InputError("fewer than two sequences are left to train on")
+        self.config = replace(config, sequences=left)
 
     def describe(self) -> str:
         """Say what the data are."""
@@ -165,10 +183,19 @@ class DigitalSampler:
         c = self.config
         if rng.random() < c.random_sequences * ramp:
             drawn = random_sequence(rng)
-            while any(distance(drawn, p) < NEAR for p in self.held_out):
+            while _near(drawn, self.held_out, NEAR):
                 drawn = random_sequence(rng)
             return drawn
         base = PAPER_SEQUENCES[int(rng.choice(c.sequences))]
+        drawn = self._around(rng, base)
+        # One that lies beside a held-back setting itself may come no closer.
+        away = min([NEAR, *(0.9 * distance(base, p) for p in self.held_out)])
+        while _near(drawn, self.held_out, away):
+            drawn = self._around(rng, base)
+        return drawn
+
+    def _around(self, rng: np.random.Generator, base: SequenceParameters) -> SequenceParameters:
+        c = self.config
         if c.random_sequences == 0:
             factors = np.ones(3)
         else:
@@ -181,6 +208,12 @@ class DigitalSampler:
             echo_spacing=spacing,
             echo_train_length=int(rng.integers(4, 20)),
         )
+
+
+def _near(
+    one: SequenceParameters, others: Sequence[SequenceParameters], closer: float
+) -> bool:
+    return any(distance(one, other) < closer for other in others)
 
 
 RANDOM_BOX = ParameterBox(

@@ -24,8 +24,10 @@ from crl_core.training.batch import (
     turned,
 )
 from crl_core.training.config import TrainingConfig
+from crl_core.training.coverage import of_people
 from crl_core.training.data_config import DataConfig
-from crl_core.trust import MAX_POINTS, TrainingCoverage
+from crl_core.training.digital import RANDOM_BOX
+from crl_core.trust import TrainingCoverage
 
 ANYWHERE = 0.125
 """Share of crops that may lie outside the head; without them fine-tuning made air grey."""
@@ -78,10 +80,13 @@ class SubjectSampler:
 
     def coverage(self) -> TrainingCoverage:
         """Return the settings the subjects were acquired with."""
-        points = _settings([s.parameters[s.trained] for s in self.subjects])
-        held = _settings([np.delete(s.parameters, s.trained, axis=0) for s in self.subjects])
+        points = [_settings(s.parameters[s.trained]) for s in self.subjects]
+        held = [_settings(np.delete(s.parameters, s.trained, axis=0)) for s in self.subjects]
+        rehearsed = self.config.rehearse > 0 and self.config.random_sequences > 0
         return TrainingCoverage(
-            points=points[:MAX_POINTS], held_out=held[:MAX_POINTS], data="subjects read from files"
+            points=of_people(points, RANDOM_BOX if rehearsed else None),
+            held_out=of_people(held),
+            data="subjects read from files",
         )
 
     def batch(self, step: int, progress: float, rows: range | None = None) -> Batch:
@@ -139,9 +144,8 @@ class SubjectSampler:
         return found
 
 
-def _settings(parameters: Sequence[FloatArray]) -> tuple[SequenceParameters, ...]:
-    triples = {tuple(row[:3].tolist()) for rows in parameters for row in rows}
-    return tuple(SequenceParameters(t[0], t[1], t[2]) for t in sorted(triples))
+def _settings(parameters: FloatArray) -> list[SequenceParameters]:
+    return [SequenceParameters(*row[:3]) for row in sorted(parameters.tolist())]
 
 
 @dataclass(frozen=True)

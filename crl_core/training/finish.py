@@ -16,7 +16,8 @@ from crl_core.models import CRL, architecture_of
 from crl_core.training import events
 from crl_core.training.adversarial import told_settings
 from crl_core.training.config import TrainingConfig
-from crl_core.training.data import TrainingData, merged
+from crl_core.training.coverage import merged, never_seen
+from crl_core.training.data import TrainingData
 from crl_core.training.digital import DigitalSampler
 from crl_core.training.folder import BEST, MODEL, STATE, RunFolder
 from crl_core.training.state import at_rest
@@ -69,6 +70,8 @@ class CardMaker:
             }
             if config.rehearse > 0:
                 coverage = merged(self.start.coverage, coverage)
+            # What it began with is part of it, rehearsed or not.
+            coverage = never_seen(coverage, self.start.coverage, self.start.training)
         return Card(
             name=f"{config.preset}, {self._kind()}",
             preset=config.preset,

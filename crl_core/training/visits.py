@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,3 +51,22 @@ def _kept(files: SubjectFiles, root: Path, data: DataConfig) -> SubjectFiles:
         return SubjectFiles(files.label, ())
     kept = [p for p in files.images if p.relative_to(root).as_posix() not in data.leave_out]
     return SubjectFiles(files.label, tuple(kept))
+
+
+def clusters_of(people: Sequence[str], root: Path) -> dict[str, str]:
+    """Return which anatomy a digital subject was made from; everybody else stands alone.
+
+    Two subjects made from one label map are two draws of one brain: one of them in training would
+    give the other's folds away.
+    """
+    alone = {person: person for person in people}
+    path = root / "participants.tsv"
+    if not path.is_file():
+        return alone
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return alone
+    stated = {str(r.get("participant_id")): r.get("anatomy") for r in rows}
+    return {person: stated.get(person) or person for person in people}

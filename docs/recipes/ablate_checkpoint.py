@@ -2,7 +2,7 @@
 
 Run on a dataset of digital subjects whose anatomies the checkpoint never saw::
 
-    python docs/recipes/ablate_checkpoint.py crl-plus.safetensors DATASET --subject 09a
+    python docs/recipes/ablate_checkpoint.py crl-plus.safetensors DATASET --subject sub-09a
 
 Nothing is trained again, so a part that others could have learnt to stand in for looks more
 valuable than it is. Every figure is PSNR in the head mask after one least-squares gain, peak =

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from crl_core import demo
+from crl_core.card import Card
 from crl_core.checkpoint import load_checkpoint, save_checkpoint
 from crl_core.evaluation.baselines import BASELINES, IntensityTable, score
 from crl_core.evaluation.metrics import compare, reference_peak
@@ -32,6 +33,8 @@ from crl_core.physics.dataset import simulate_dataset
 from crl_core.scan import Scan
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
 from crl_core.synthesis import Synthesizer
+from crl_core.training.coverage import ancestors_saw, never_seen
+from crl_core.trust import TrainingCoverage
 
 SUBJECTS_PER_MAP = 2
 SEED = 2024
@@ -108,7 +111,8 @@ def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 def digital(synthesizer: Synthesizer, labels: Sequence[Path], several: bool) -> dict[str, Any]:
     """Measure on simulated subjects: every source to every other sequence, and pairs of sources."""
     sequences = {f"paper{n}": p for n, p in PAPER_SEQUENCES.items()}
-    held_out = {number(p) for p in synthesizer.checkpoint.card.coverage.held_out}
+    trained = synthesizer.checkpoint.card.training.get("settings", {}).get("sequences")
+    held_out = set(PAPER_SEQUENCES) - set(trained or PAPER_SEQUENCES)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "test"
         simulate_dataset(
@@ -134,6 +138,7 @@ def digital(synthesizer: Synthesizer, labels: Sequence[Path], several: bool) -> 
                 row = measure_group(synthesizer, [scans[k] for k in chosen], targets)
                 key = f"from {'+'.join(map(str, chosen))} to 2, 3, 8, 9"
                 by_source.setdefault(key, []).append(row)
+    card = synthesizer.checkpoint.card
     table = {key: mean_of(rows) for key, rows in sorted(by_source.items())}
     blocks = {key: mean_of(rows) for key, rows in sorted(by_block.items())}
     singles = [row for key, row in table.items() if " to " not in key]
@@ -142,8 +147,14 @@ def digital(synthesizer: Synthesizer, labels: Sequence[Path], several: bool) -> 
         "one source, all 72 pairs": mean_of(singles),
         "at the source's own parameters, network alone": round(float(np.mean(raw)), 2),
         "by source": table,
-        **({"by block": blocks} if held_out else {}),
+        **({"by block": blocks, "held back": _held_words(held_out, card)} if held_out else {}),
     }
+
+
+def _held_words(held_out: set[int], card: Card) -> str:
+    seen = {number(p) for p in ancestors_saw(card.training)} & held_out
+    words = f"{' and '.join(map(str, sorted(held_out)))} in the last training"
+    return f"{words}; a network that it goes back to had seen them" if seen else words
 
 
 def block_of(source: int, target: int, held_out: set[int]) -> str:
@@ -209,7 +220,11 @@ def main() -> None:
     if options.data:
         training["data"] = options.data
     name = checkpoint.card.preset  # the shipped one
-    card = replace(checkpoint.card, name=name, metrics=metrics, training=training)
+    # What its predecessors had seen is not held back, whatever the last training did.
+    coverage = never_seen(checkpoint.card.coverage, TrainingCoverage(), training)
+    card = replace(
+        checkpoint.card, name=name, metrics=metrics, training=training, coverage=coverage
+    )
     save_checkpoint(options.output, checkpoint.model, card, overwrite=True)
 
 

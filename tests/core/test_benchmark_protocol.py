@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -11,10 +12,12 @@ import pytest
 
 from crl_core import io
 from crl_core.errors import InputError
-from crl_core.evaluation.benchmark.folds import clusters_of, share_out
+from crl_core.evaluation.benchmark.folds import share_out
 from crl_core.evaluation.benchmark.protocol import Task, key_of, open_protocol, slug
-from crl_core.io.bids import find_subjects, image_path
+from crl_core.io.bids import find_subjects, image_path, scan_name
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters
+from crl_core.training.data_config import DataConfig
+from crl_core.training.visits import clusters_of
 from tests.conftest import tiny_scan
 from tests.core.benchmark_data import protocol
 
@@ -81,7 +84,8 @@ def test_two_subjects_of_one_anatomy_stay_on_one_side(dataset: Path) -> None:
             assert ("sub-01" in group) == ("sub-03" in group)
     # One brain for everybody would leave nothing to share out: then people are people.
     table.write_text("participant_id\tanatomy\n" + "".join(f"{p}\ta\n" for p in people))
-    assert clusters_of(people, dataset) == {p: p for p in people}
+    assert clusters_of(people, dataset) == dict.fromkeys(people, "a")
+    assert len(open_protocol(dataset).folds) == 3
 
 
 def test_both_visits_of_a_person_are_tested_together(dataset: Path) -> None:
@@ -185,3 +189,48 @@ def test_names_of_files_hold_nothing_a_disk_refuses() -> None:
     assert slug("mine T2w/..") == "mine-T2w"
     assert slug("5+7") == "5+7"
     assert slug("///") == "x"
+
+
+def retimed(dataset: Path, person: str, scan: str, **seconds: float) -> None:
+    (path,) = (dataset / person).rglob(f"*{scan}.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **seconds}))
+
+
+def test_a_contrast_held_back_by_name_is_held_back_in_everybody(tmp_path: Path) -> None:
+    """People's T2w differ in TE; the first one's time alone would let the others through."""
+    for number, te in ((1, 100.0), (2, 112.0), (3, 90.0)):
+        for key, p in (("1", PAPER_SEQUENCES[1]), ("T2w", SequenceParameters(4500, te))):
+            suffix = "T2w" if key == "T2w" else "T1w"
+            path = image_path(tmp_path, f"{number:02d}", "x", suffix)
+            io.save(tiny_scan(p, seed=number), path)
+        path = image_path(tmp_path, f"{number:02d}", "x", "PDw")
+        io.save(tiny_scan(PAPER_SEQUENCES[5], seed=number), path)
+    found = open_protocol(tmp_path, hold_back=("x T2w",))
+    held = DataConfig(hold_back=tuple(p.triple for p in found.held_settings)).held
+    assert all(held(SequenceParameters(4500, te)) for te in (100, 112, 90))
+    assert not held(PAPER_SEQUENCES[5])
+
+
+def test_a_second_run_of_a_held_back_contrast_is_held_back(dataset: Path) -> None:
+    path = image_path(dataset, "02", "repeat", "T2w")
+    io.save(tiny_scan(PAPER_SEQUENCES[7], seed=9), path)
+    found = open_protocol(dataset, hold_back=("7",))
+    assert set(found.held_back) == {"7", scan_name(path)}
+    assert set(found.seen) == {"1", "5"}
+
+
+def test_the_fingerprint_changes_with_a_corrected_time_and_a_new_mask(dataset: Path) -> None:
+    first = open_protocol(dataset).fingerprint
+    assert open_protocol(dataset).fingerprint == first
+    retimed(dataset, "sub-03", "PDw", EchoTime=0.02)
+    second = open_protocol(dataset).fingerprint
+    assert second != first
+    mask = dataset / "derivatives" / "masks" / "sub-01" / "anat" / "sub-01_dseg.tsv"
+    mask.parent.mkdir(parents=True)
+    mask.write_text("index\tname\n1\tgrey\n")
+    third = open_protocol(dataset).fingerprint
+    mask.write_text("index\tname\n2\tgrey\n")
+    assert len({first, second, third, open_protocol(dataset).fingerprint}) == 4
+    moved = dataset.parent / "elsewhere"
+    shutil.copytree(dataset, moved)
+    assert open_protocol(moved).fingerprint == open_protocol(dataset).fingerprint

@@ -245,3 +245,39 @@ def test_the_space_of_parameters_shows_each_contrast_and_rings_what_is_held_back
     assert not any("held back" in (text or "") for text in texts)
     for panel in (0, 1):
         assert names["5"][panel] < names["6"][panel] < names["4"][panel] < names["7"][panel]
+
+
+def test_a_method_does_not_gain_by_failing_where_it_is_hard(tmp_path: Path) -> None:
+    easy, hard = Task(("5",), "7"), Task(("7",), "5")
+    both = [row("sub-01", easy, 30.0), row("sub-01", hard, 20.0),
+            row("sub-02", easy, 30.0), row("sub-02", hard, 20.0)]  # fmt: skip
+    worse = [row("sub-01", easy, 29.0), row("sub-01", hard, 19.0), row("sub-02", easy, 29.0)]
+    nothing = dict.fromkeys(METRICS) | {"person": "sub-02", "visit": "sub-02"}
+    nan = {**row("sub-02", hard, None), **nothing}
+    for name, rows in {"lacks": worse, "nan": [*worse, nan]}.items():
+        found = results(tmp_path / name, crl=[(1, both)], pgan=[(1, rows)])
+        apart = found.against("crl", "pgan", [easy, hard])
+        assert apart is not None
+        assert apart.mean == pytest.approx(1.0)
+        assert (apart.low, apart.high) == pytest.approx((1.0, 1.0))
+        # Its own mean would be over easier images than the other's.
+        assert found.spread("pgan", "psnr_gain", [easy, hard]) is None
+        assert found.spread("pgan", "psnr_gain", [easy]) is not None
+        assert found.spread("crl", "psnr_gain", [easy, hard]) is not None
+
+
+def test_skill_compares_table_oracle_and_network_on_the_same_images(tmp_path: Path) -> None:
+    easy, hard = Task(("5",), "7"), Task(("7",), "5")
+    every = [(p, t) for p in PEOPLE for t in (easy, hard)]
+    level = {easy: 10.0, hard: 0.0}
+    table = [row(p, t, 18.0 + level[t]) for p, t in every]
+    network = [row(p, t, 20.0 + level[t]) for p, t in every]
+    # True maps of one person only, and there of everything.
+    oracle = [row("sub-01", t, 22.0 + level[t]) for t in (easy, hard)]
+    found = results(tmp_path, table=[(None, table)], oracle=[(None, oracle)], crl=[(1, network)])
+    assert found.skill("crl", [easy, hard]) == pytest.approx(0.5)
+    some = results(
+        tmp_path / "b", table=[(None, table)], oracle=[(None, oracle[:1])], crl=[(1, network)]
+    )
+    assert some.skill("crl", [easy, hard]) is None
+    assert some.skill("crl", [easy]) == pytest.approx(0.5)

@@ -21,7 +21,8 @@ from crl_core.models import build_model
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters, distance
 from crl_core.training.batch import setting_name
 from crl_core.training.config import TrainingConfig
-from crl_core.training.data import Rehearsing, TrainingData, merged, open_data
+from crl_core.training.coverage import merged
+from crl_core.training.data import Rehearsing, TrainingData, open_data
 from crl_core.training.data_config import SAME, DataConfig, person_of
 from crl_core.training.digital import NEAR, RANDOM_BOX, DigitalSampler
 from crl_core.training.events import HELD_BACK, Improved, Started, Validated
@@ -250,6 +251,38 @@ def test_some_rows_of_a_batch_are_those_of_the_whole(kind: str, dataset: Path) -
         some = sampler.batch(3, 0.5, rows)
         np.testing.assert_array_equal(some.images, whole.images[rows.start : rows.stop])
         np.testing.assert_array_equal(some.parameters, whole.parameters[rows.start : rows.stop])
+
+
+def test_who_has_nothing_but_held_back_settings_is_not_validated_on(tmp_path: Path) -> None:
+    for person, keys in (("01", (1, 5, 7)), ("02", (1, 5, 7)), ("03", (4, 6)), ("04", (4, 6, 7))):
+        for key in keys:
+            scan = tiny_scan(PAPER_SEQUENCES[key], seed=key)
+            io.save(scan, image_path(tmp_path, person, f"paper{key}", "T2w"))
+    held = tuple(PAPER_SEQUENCES[n].triple for n in (4, 6))
+    data = opened(tmp_path, hold_back=held, validate=("sub-03", "sub-04"))
+    assert isinstance(data.validate, SubjectSampler)
+    assert [s.name for s in data.validate.subjects] == ["sub-04"]
+    assert any("sub-03 is left out: none of their settings is trained on" in n for n in data.notes)
+    assert opened(tmp_path, hold_back=held, validate=("sub-03",)).validate is None
+
+
+def anatomies(dataset: Path, *names: str) -> None:
+    lines = [f"sub-{k + 1:02d}\t{name}" for k, name in enumerate(names)]
+    (dataset / "participants.tsv").write_text("\n".join(["participant_id\tanatomy", *lines]))
+
+
+def test_two_draws_of_one_brain_are_validated_on_together_or_said_to_be_one(dataset: Path) -> None:
+    anatomies(dataset, "a", "b", "a")
+    for seed in range(6):
+        data = opened(dataset, replace(PLUS, seed=seed))
+        assert isinstance(data.validate, SubjectSampler)
+        held = {s.name for s in data.validate.subjects}
+        assert held in ({"sub-02"}, {"sub-01", "sub-03"})
+        assert data.notes == ()
+    (note,) = opened(dataset, validate=("sub-03",)).notes
+    assert note.startswith("sub-03 is validated on and sub-01 trained on, of one anatomy")
+    anatomies(dataset, "a", "a", "a")
+    assert "of one anatomy" in opened(dataset).notes[0]
 
 
 # rehearsal --------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,23 +64,3 @@ def share_out(
 
 def _members(part: Sequence[str], clusters: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return tuple(sorted(person for cluster in part for person in clusters[cluster]))
-
-
-def clusters_of(people: Sequence[str], root: Path) -> dict[str, str]:
-    """Return which anatomy a digital subject was made from; everybody else stands alone.
-
-    Two subjects made from one label map are two draws of one brain: one of them in training would
-    give the other's folds away.
-    """
-    alone = {person: person for person in people}
-    path = root / "participants.tsv"
-    if not path.is_file():
-        return alone
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return alone
-    stated = {str(r.get("participant_id")): r.get("anatomy") for r in rows}
-    found = {person: stated.get(person) or person for person in people}
-    return found if len(set(found.values())) > 1 else alone

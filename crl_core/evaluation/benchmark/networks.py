@@ -230,7 +230,7 @@ def _trained(
         (str(protocol.dataset.absolute()),),
         validate=fold.validate,
         test=fold.test,
-        hold_back=tuple(protocol.contrasts[k].triple for k in protocol.held_back),
+        hold_back=tuple(p.triple for p in protocol.held_settings),
     )
     if folder.exists:
         config = TrainingConfig.load_begun(folder / CONFIG)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crl_core.errors import InputError
-from crl_core.evaluation.benchmark.folds import Fold, clusters_of, share_out
+from crl_core.evaluation.benchmark.folds import Fold, share_out
 from crl_core.io.bids import SubjectFiles, read_sidecar, scan_name
 from crl_core.io.timing import Timing, read_timing
 from crl_core.sequence import PAPER_HELD_OUT, PAPER_SEQUENCES, SequenceParameters, distance
+from crl_core.training.coverage import distinct, near
 from crl_core.training.data_config import SAME, DataConfig
-from crl_core.training.visits import visits
+from crl_core.training.visits import clusters_of, visits
 
 PAPER_PAIRS = (("5", "9"), ("5", "1"), ("5", "7"), ("7", "5"), ("7", "1"), ("7", "9"))
 """The six pairs of Table 2, in its order."""
@@ -99,6 +100,12 @@ class Protocol:
     def seen(self) -> tuple[str, ...]:
         """Keys of the contrasts that training sees."""
         return tuple(k for k in self.contrasts if k not in self.held_back)
+
+    @property
+    def held_settings(self) -> tuple[SequenceParameters, ...]:
+        """Every setting with which anybody was scanned in a contrast that is held back."""
+        every = [v.contrasts[k] for v in self.visits for k in self.held_back if k in v.contrasts]
+        return tuple(distinct(every))
 
     @property
     def is_paper(self) -> bool:
@@ -223,6 +230,7 @@ def open_protocol(
         held = tuple(str(n) for n in PAPER_HELD_OUT) if paper else ()
     else:
         held = tuple(dict.fromkeys(k for w in hold_back for k in _matching(w, contrasts, root)))
+    held = _with_repeats(held, found, contrasts)
     if len(contrasts) - len(held) < 2:
         raise InputError(
             "too many settings are held back: fewer than two are left to train on",
@@ -239,9 +247,15 @@ def open_protocol(
         contrasts,
         held,
         tuple(tuple(group) for group in chosen),
-        share_out(clusters_of(people, root), folds, root),
+        share_out(_together(people, root), folds, root),
         _fingerprint(root, found),
     )
+
+
+def _together(people: Sequence[str], root: Path) -> dict[str, str]:
+    """Return whom not to tear apart; where all share one anatomy nothing else is left."""
+    found = clusters_of(people, root)
+    return found if len(set(found.values())) > 1 else {person: person for person in people}
 
 
 def key_of(parameters: SequenceParameters, name: str) -> str:
@@ -345,6 +359,21 @@ def _matching(word: str, contrasts: Mapping[str, SequenceParameters], root: Path
     return found
 
 
+def _with_repeats(
+    held: Sequence[str],
+    found: Sequence[VisitFiles],
+    contrasts: Mapping[str, SequenceParameters],
+) -> tuple[str, ...]:
+    """Hold back too what has the times of a held-back contrast in anybody: a second run of it."""
+    settings = [v.contrasts[k] for v in found for k in held if k in v.contrasts]
+    same = (
+        key
+        for key in contrasts
+        if any(key in v.contrasts and near(v.contrasts[key], settings) for v in found)
+    )
+    return tuple(dict.fromkeys((*held, *same)))
+
+
 def _check_key(key: str, contrasts: Mapping[str, SequenceParameters], root: Path) -> None:
     if key not in contrasts:
         raise InputError(
@@ -353,9 +382,15 @@ def _check_key(key: str, contrasts: Mapping[str, SequenceParameters], root: Path
 
 
 def _fingerprint(root: Path, found: Sequence[VisitFiles]) -> str:
-    text = "\n".join(
-        f"{path.relative_to(root).as_posix()} {path.stat().st_size}"
-        for visit in found
-        for path in visit.files.images
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Hash names and sizes of images, what was read from their sidecars, and small files whole."""
+    images = [path for visit in found for path in visit.files.images]
+    derived = [p for p in sorted((root / "derivatives").rglob("*")) if p.is_file()]
+    lines = [f"{p.relative_to(root).as_posix()} {p.stat().st_size}" for p in (*images, *derived)]
+    lines += [
+        f"{visit.person} {key} {p.numbers}" for visit in found for key, p in visit.contrasts.items()
+    ]
+    text = hashlib.sha256("\n".join(lines).encode())
+    for path in (root / "participants.tsv", *(p for p in derived if p.suffix in (".json", ".tsv"))):
+        if path.is_file():
+            text.update(path.read_bytes())
+    return text.hexdigest()[:16]

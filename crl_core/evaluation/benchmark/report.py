@@ -11,7 +11,6 @@ from typing import Any
 
 from crl_core import __version__
 from crl_core.evaluation.benchmark import figures
-from crl_core.evaluation.benchmark.folds import clusters_of
 from crl_core.evaluation.benchmark.plan import Plan, Unit, write_text
 from crl_core.evaluation.benchmark.results import Results
 from crl_core.evaluation.benchmark.tables import (
@@ -25,6 +24,7 @@ from crl_core.evaluation.benchmark.tables import (
     table_3,
 )
 from crl_core.io.bids import write_json
+from crl_core.training.visits import clusters_of
 
 JSON, CSV, HTML = "results.json", "results.csv", "report.html"
 
@@ -140,20 +140,26 @@ def _fold_words(results: Results) -> str:
 def _split_words(results: Results) -> str:
     if len(results.protocol.folds) == 1:
         return "Everybody is tested, nobody learnt from; what needs other people has dashes."
-    return (
-        "Nobody is in two groups of a fold, both visits of a person stay together, and digital"
-        " subjects of one anatomy too."
-    )
+    words = "Nobody is in two groups of a fold, both visits of a person stay together"
+    if _anatomies(results) == 1:
+        return f"{words}. WARNING: all share one anatomy, so the brains tested were learnt from."
+    return f"{words}, and digital subjects of one anatomy too."
 
 
 def _people(results: Results) -> str:
     """Return how many people, and of how many anatomies where several share one."""
     protocol = results.protocol
     words = f"{len(results.people)} of {len(protocol.people)} people"
-    anatomies = set(clusters_of(protocol.people, protocol.dataset).values())
-    if len(anatomies) < len(protocol.people):
-        words += f" (from {len(anatomies)} anatomies, so they are not independent)"
+    anatomies = _anatomies(results)
+    if anatomies < len(protocol.people):
+        words += f" (from {anatomies} anatom{'ies' if anatomies > 1 else 'y'}, so they are not"
+        words += " independent)"
     return words
+
+
+def _anatomies(results: Results) -> int:
+    protocol = results.protocol
+    return len(set(clusters_of(protocol.people, protocol.dataset).values()))
 
 
 def _nominal(results: Results) -> list[str]:
@@ -171,6 +177,8 @@ def _budgets(results: Results) -> list[str]:
         about = [u["training"] for u in method.units if u["training"]]
         if about:
             parts = _budget(about)
+            if "covers held back" in about[0]:
+                parts.append("whether it learnt from these people or anatomies is not known")
             if method.covered:
                 parts.append(f"its own training covered {' and '.join(method.covered)}")
             lines.append(f"{method.title}: {'; '.join(p.rstrip('.') for p in parts)}.")

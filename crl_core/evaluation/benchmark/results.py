@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,9 @@ from crl_core.evaluation.benchmark.statistics import Difference, Spread, differe
 from crl_core.evaluation.calibration import Calibration
 from crl_core.io.bids import read_json, read_sidecar
 from crl_core.io.image_file import SIMULATED_FIELD
+
+Cell = tuple[str, Task]
+"""A person and what was asked of them."""
 
 HEADLINE = "psnr_gain"
 """The figure that methods are ranked by: PSNR in the head after one gain."""
@@ -67,21 +70,40 @@ class MethodRows:
                 found[task].append({**row, "fold": unit["fold"], "seed": unit["seed"]})
         return dict(found)
 
-    def people(self, metric: str, tasks: Iterable[Task]) -> dict[str, float]:
-        """Return one figure a person: first over visits and seeds, then over tasks, means.
+    @cached_property
+    def answers(self) -> frozenset[Cell]:
+        """Whom it answered what; an image of NaN is no answer."""
+        return frozenset(
+            (row["person"], task)
+            for task, rows in self.by_task.items()
+            for row in rows
+            if any(row.get(metric) is not None for metric in (HEADLINE, "ssim"))
+        )
+
+    def cells(self, metric: str, tasks: Iterable[Task]) -> dict[Cell, float]:
+        """Return one figure a person and task, the mean over visits and seeds.
 
         Errors in per cent enter by their size.
         """
         sizes: Callable[[float], float] = abs if metric.endswith("_percent") else float
-        found: dict[str, list[float]] = defaultdict(list)
+        each: dict[Cell, list[float]] = defaultdict(list)
         for task in tasks:
-            each: dict[str, list[float]] = defaultdict(list)
             for row in self.by_task.get(task, ()):
                 if row[metric] is not None:
-                    each[row["person"]].append(sizes(row[metric]))
-            for person, values in each.items():
-                found[person].append(float(np.mean(values)))
-        return {person: float(np.mean(values)) for person, values in sorted(found.items())}
+                    each[row["person"], task].append(sizes(row[metric]))
+        return {cell: float(np.mean(values)) for cell, values in each.items()}
+
+    def people(self, metric: str, tasks: Iterable[Task]) -> dict[str, float]:
+        """Return one figure a person, the mean of its cells."""
+        return over_people(self.cells(metric, tasks))
+
+
+def over_people(cells: Mapping[Cell, float]) -> dict[str, float]:
+    """Average over the tasks of each person."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for (person, _), value in cells.items():
+        found[person].append(value)
+    return {person: float(np.mean(values)) for person, values in sorted(found.items())}
 
 
 def _rows(units: Sequence[dict[str, Any]]) -> MethodRows:
@@ -155,9 +177,18 @@ class Results:
         return {name: tasks for name, tasks in found.items() if tasks}
 
     def answered(self, method: MethodRows, tasks: Sequence[Task]) -> bool:
-        """Return whether a method answered all tasks, so that its mean is that of the others."""
-        possible = {t for m in self.methods.values() for t in m.by_task}
-        return all(t in method.by_task for t in tasks if t in possible)
+        """Return whether a method answered all tasks for all its people, as others did.
+
+        Only then is its mean that of the others.
+        """
+        wanted = set(tasks)
+        people = {person for person, _ in method.answers}
+        missing = self._possible - method.answers
+        return bool(people) and not any(p in people and t in wanted for p, t in missing)
+
+    @cached_property
+    def _possible(self) -> frozenset[Cell]:
+        return frozenset().union(*(m.answers for m in self.methods.values()))
 
     def spread(self, name: str, metric: str, tasks: Sequence[Task]) -> Spread | None:
         """Summarise a method over people; None where it did not answer all tasks."""
@@ -178,24 +209,30 @@ class Results:
     def against(
         self, name: str, other: str, tasks: Sequence[Task], metric: str = HEADLINE
     ) -> Difference | None:
-        """Compare two methods on the same people; None where one did not answer all tasks."""
-        first, second = self.methods[name], self.methods[other]
-        if not (self.answered(first, tasks) and self.answered(second, tasks)):
-            return None
-        return difference(first.people(metric, tasks), second.people(metric, tasks))
+        """Compare two methods where both answered; None where that leaves out a whole task."""
+        both = self._shared([self.methods[name], self.methods[other]], metric, tasks)
+        return difference(*both) if both else None
 
     def skill(self, name: str, tasks: Sequence[Task], metric: str = HEADLINE) -> float | None:
-        """Return where a method lies between table and oracle, on the people who have all three."""
-        three = [self.methods.get(n) for n in (name, "table", "oracle")]
-        found = []
-        for method in three:
-            if method is None or not self.answered(method, tasks):
-                return None
-            found.append(method.people(metric, tasks))
-        shared = set.intersection(*(set(people) for people in found))
-        if not shared:
-            return None
-        return skill(*(float(np.mean([people[p] for p in shared])) for people in found))
+        """Return where a method lies between table and oracle, where all three answered."""
+        three = [self.methods[n] for n in (name, "table", "oracle") if n in self.methods]
+        people = self._shared(three, metric, tasks) if len(three) == 3 else []
+        return skill(*(float(np.mean(list(p.values()))) for p in people)) if people else None
+
+    def _shared(
+        self, methods: Sequence[MethodRows], metric: str, tasks: Sequence[Task]
+    ) -> list[dict[str, float]]:
+        """Return one figure a person for each method, of the cells that all of them have.
+
+        A method must not gain by failing where it is hard. Nothing where a task that anybody
+        answered would be left out for everybody.
+        """
+        each = [method.cells(metric, tasks) for method in methods]
+        both = set.intersection(*(set(cells) for cells in each))
+        asked = {t for _, t in self._possible if t in set(tasks)}
+        if not both or asked - {t for _, t in both}:
+            return []
+        return [over_people({c: v for c, v in cells.items() if c in both}) for cells in each]
 
     # for files ---------------------------------------------------------------------------------
 

@@ -24,10 +24,7 @@ from crl_core.evaluation.benchmark.people import Case, Training, Visit, load_vis
 from crl_core.evaluation.benchmark.plan import Plan, Unit
 from crl_core.evaluation.calibration import Calibration
 from crl_core.io.bids import write_json
-from crl_core.sequence import distance
-
-_SAME = 0.05
-"""So close to a setting that a training held back, a contrast was held back too."""
+from crl_core.training.coverage import ancestors_saw, near, trained_on
 
 Say = Callable[[str], None]
 
@@ -172,11 +169,11 @@ def _of_card(plan: Plan, path: Path) -> dict[str, Any]:
     known = {k: found.card.training.get(k) for k in ("steps", "hours", "hardware", "data")}
     protocol = plan.protocol
     coverage = found.card.coverage
+    before = list(ancestors_saw(found.card.training))
     covered = [
         key
         for key in protocol.held_back
-        if coverage.inside(protocol.contrasts[key])
-        and not any(distance(protocol.contrasts[key], held) < _SAME for held in coverage.held_out)
+        if trained_on(coverage, protocol.contrasts[key]) or near(protocol.contrasts[key], before)
     ]
     return {"n_parameters": found.model.n_parameters, "covers held back": covered, **known}
 
