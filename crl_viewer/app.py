@@ -31,7 +31,7 @@ from crl_viewer.controllers.synthesis import SynthesisController
 from crl_viewer.controllers.training import Launch, TrainingController
 from crl_viewer.controllers.windows import ROLES, Role, WindowsController
 from crl_viewer.settings import Recent, Settings, load_settings, save_settings
-from crl_viewer.state.model import ModelFacts, Store, ViewerState
+from crl_viewer.state.model import ModelFacts, Store, ViewerState, differs
 from crl_viewer.state.requests import RenderRequest
 from crl_viewer.views.main_window import MainWindow
 from crl_viewer.views.pane import ImagePane
@@ -283,7 +283,7 @@ class Viewer(QObject):
         titles = [
             strings.source_title(scan, i in state.left_out) for i, scan in enumerate(state.scans)
         ]
-        several = state.model is not None and state.model.max_sources > 1
+        several = state.source_limit != 1
         first = state.sources[0] if state.sources else None
         return titles, first, state.ticked if several else None
 
@@ -297,17 +297,17 @@ class Viewer(QObject):
         self.controllers.scans.choose_reference(self._reference_entries()[row])
 
     def _source_toggled(self, index: int, on: bool) -> None:
-        model = self.store.state.model
-        several = len(self.store.state.ticked) > 1
-        if (model is not None and model.max_sources > 1) or (several and not on):
+        state = self.store.state
+        # One of several may be taken away even where no network takes more than one.
+        if state.source_limit != 1 or (len(state.ticked) > 1 and not on):
             self.controllers.scans.toggle_source(index, on)
         else:
             self.controllers.scans.choose_source(index)
 
     def _reflect(self, old: ViewerState, new: ViewerState) -> None:
         """Bring menus, ticks and the banner up to date."""
-        shown = (new.scans, new.ticked, new.sources, new.reference, new.model)
-        if old is new or shown != (old.scans, old.ticked, old.sources, old.reference, old.model):
+        names = ("scans", "ticked", "sources", "reference", "model", "model_phase")
+        if old is new or differs(old, new, *names):
             titles = [strings.scan_title(s) for s in new.scans]
             entries = self._reference_entries()
             at = entries.index(new.reference) if new.reference in entries else None
@@ -341,8 +341,11 @@ class Viewer(QObject):
     def _take(self, event: events.Event) -> None:
         self.controllers.synthesis.on_event(event)
 
-    def _send_export(self, request: RenderRequest, facts: ModelFacts, path: Path) -> None:
-        self.worker.errand(partial(self.engine.export, request, facts, path))
+    def _send_export(
+        self, request: RenderRequest, facts: ModelFacts, path: Path, *, overwrite: bool
+    ) -> None:
+        export = partial(self.engine.export, request, facts, path, overwrite=overwrite)
+        self.worker.errand(export)
 
     def _worker_failed(self, error: BaseException) -> None:
         text = report_failure(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from crl_viewer import strings, theme
 from crl_viewer.actions import ACTIONS, shortcut_sheet
 from crl_viewer.controllers.alignment import AlignmentController
 from crl_viewer.controllers.display import DisplayController
+from crl_viewer.controllers.naming import files_of, image_path, is_open, picture_path
 from crl_viewer.controllers.opening import OpeningController
 from crl_viewer.controllers.parameters import ParametersController
 from crl_viewer.controllers.scans import ScansController
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 SCAN_FILES = "Scans and archives (*.nii *.nii.gz *.dcm *.ima *.zip);;All files (*)"
 CHECKPOINT_FILES = "Checkpoints (*.safetensors *.pth *.pt);;All files (*)"
+UNASKED = QFileDialog.Option.DontConfirmOverwrite
+"""A file dialog knows only the name that was typed; `Commands` asks about what is written."""
+LARGE = (780, 640)
+"""Size of a sheet with much on it, pixels."""
 
 
 @dataclass(frozen=True)
@@ -108,33 +114,56 @@ class Commands:
     def export(self) -> None:
         """Choose a name and write the synthesised volume there."""
         state = self._store.state
-        if state.source is None:
+        if not state.exportable:
             return
         tr, te, ti = state.parameters.triple
         fat = "_fs" if state.parameters.fat_suppression else ""
         proposed = f"SYNTHETIC_TR{tr:g}_TE{te:g}_TI{ti:g}{fat}.nii.gz"
         name, _ = QFileDialog.getSaveFileName(
-            self._window, "Export synthesised volume", proposed, "NIfTI (*.nii.gz *.nii)"
-        )
+            self._window, "Export synthesised volume", proposed, "NIfTI (*.nii.gz *.nii)",
+            options=UNASKED,
+        )  # fmt: skip
         if name:
-            path = Path(name)
-            if not path.name.endswith((".nii", ".nii.gz")):
-                path = path.with_name(path.name + ".nii.gz")
-            self._do.synthesis.export(path, self._send_export)
+            path = image_path(name)
+            write = partial(self._do.synthesis.export, path, self._send_export, state)
+            self._write(path, write)
 
     def screenshot(self) -> None:
         """Choose a name and save a picture of the window there."""
         name, _ = QFileDialog.getSaveFileName(
-            self._window, "Save screenshot", "crl-explorer.png", "PNG (*.png)"
+            self._window, "Save screenshot", "crl-explorer.png", "PNG (*.png)", options=UNASKED
         )
         if name:
-            path = Path(name).with_suffix(".png")
-            try:
-                save_picture(self._window, path)
-            except (CRLError, OSError) as refusal:
-                self._store.update(banner=str(refusal))
-                return
-            self._window.set_notice(f"Saved {path.name}")
+            path = picture_path(name)
+            self._write(path, partial(self._save_screenshot, path))
+
+    def _save_screenshot(self, path: Path, *, overwrite: bool = False) -> None:
+        try:
+            save_picture(self._window, path, overwrite=overwrite)
+        except (CRLError, OSError) as refusal:
+            self._store.update(banner=str(refusal))
+            return
+        self._window.set_notice(f"Saved {path.name}")
+
+    def _write(self, path: Path, write: Callable[..., None]) -> None:
+        """Write files of a name; where there are some already, ask first.
+
+        The file dialog cannot ask: it knows neither the ending that is added nor the sidecar.
+        """
+        if is_open(self._store.state.scans, path):
+            self._store.update(banner=strings.KEPT.format(name=path.name))
+            return
+        there = [file.name for file in files_of(path) if file.exists()]
+        if not there:
+            write()
+            return
+        self._window.ask(
+            strings.replaces(there),
+            [
+                (strings.REPLACE, True, partial(write, overwrite=True)),
+                (strings.KEEP, False, lambda: None),
+            ],
+        )
 
     def welcome(self) -> None:
         """Show the page to begin with."""
@@ -218,6 +247,8 @@ class Commands:
     def scan_times(self, role: str) -> None:
         """Let the user type TR, TE and TI of a scan."""
         index = self._index_of(role)
+        if role == "source" and self._store.state.timeless is not None:
+            index = self._store.state.timeless  # whichever of the sources holds everything up
         if index is not None:
             self._do.opening.ask_again(index)
 
@@ -280,7 +311,10 @@ class Commands:
             self._window, "Open checkpoint", "", CHECKPOINT_FILES
         )
         if name:
-            self._store.update(checkpoint=Path(name), banner="")
+            state, path = self._store.state, Path(name)
+            # The same file may have been repaired or written anew since it was read.
+            again = state.refreshed + (path == state.checkpoint)
+            self._store.update(checkpoint=path, refreshed=again, banner="")
 
     def bundled_checkpoint(self) -> None:
         """Return to the shipped network."""
@@ -302,7 +336,11 @@ class Commands:
         card = model.card if model is not None else None
         if card is not None:
             groups = strings.card_groups(card)
-            self._show("card", lambda: Table(card.name, card.note, groups, self._window))
+            self._show(
+                f"card {card.sha256}",
+                lambda: Table(card.name, card.note, groups, self._window),
+                LARGE,
+            )
 
     # help --------------------------------------------------------------------------------------
 
@@ -310,7 +348,8 @@ class Commands:
         """Show every shortcut."""
         keys, mouse = shortcut_sheet()[:-1], shortcut_sheet()[-1]
         groups = [(h, [(native_keys(k), t) for k, t in rows]) for h, rows in keys] + [mouse]
-        self._show("shortcuts", lambda: Table("Keyboard and mouse", "", groups, self._window))
+        title = "Keyboard and mouse"
+        self._show("shortcuts", lambda: Table(title, "", groups, self._window), LARGE)
 
     def about(self) -> None:
         """Show version, device, licence and what the network is."""
@@ -323,16 +362,21 @@ class Commands:
             network += [("SHA-256", model.sha256[:16] + "…")] if model.sha256 else []
         groups = [("Program", program), ("Network", network)]
         self._show(
-            "about",
+            f"about {model.sha256 if model is not None else ''}",
             lambda: Table(strings.APP_NAME, strings.NOT_CLINICAL, groups, self._window),
         )
 
-    def _show(self, key: str, make: Callable[[], Sheet]) -> None:
-        """Show a sheet, or bring the one that is open to the front."""
+    def _show(
+        self, key: str, make: Callable[[], Sheet], size: tuple[int, int] = (520, 420)
+    ) -> None:
+        """Show a sheet, or bring the one that is open to the front.
+
+        `key` names what it is about: a sheet about another scan or network is another sheet.
+        """
         sheet = self._sheets.get(key)
         if sheet is None:
             sheet = make()
-            sheet.resize(*((780, 640) if key in ("card", "shortcuts") else (520, 420)))
+            sheet.resize(*size)
             self._sheets[key] = sheet
             sheet.destroyed.connect(lambda: self._sheets.pop(key, None))
             sheet.show()
@@ -340,8 +384,17 @@ class Commands:
         sheet.activateWindow()
 
 
-def save_picture(widget: QWidget, path: Path) -> None:
+def save_picture(widget: QWidget, path: Path, *, overwrite: bool = True) -> None:
     """Write what a widget shows as PNG, atomically.
+
+    Parameters
+    ----------
+    widget
+        What to take a picture of.
+    path
+        Where it goes.
+    overwrite
+        Whether an older file may be replaced.
 
     Raises
     ------
@@ -350,6 +403,6 @@ def save_picture(widget: QWidget, path: Path) -> None:
     OSError
         When the disk refuses.
     """
-    with atomic_path(path, overwrite=True) as part:
+    with atomic_path(path, overwrite=overwrite) as part:
         if not widget.grab().save(str(part), "PNG"):
             raise OSError(f"{path}: the picture could not be written. Check the folder.")

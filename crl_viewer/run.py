@@ -137,7 +137,7 @@ class Screenshot(QObject):
         frame = state.current_frame
         if frame is None or frame.request.parameters != state.parameters:
             return False
-        if state.curve is None:
+        if state.current_curve is None:
             return False
         if state.reference is None:
             return True

@@ -33,7 +33,7 @@ NOMINAL = "Nominal values: the file carries none."
 ESTIMATED = "Some values are estimated."
 NO_VOLUME = "This scan is a single slice."
 SOURCE_OUTSIDE = "Source settings outside the trained range"
-NEEDS_TIMES = "TR, TE and TI are needed to synthesise"
+TYPE_TIMES = "Type TR, TE and TI of {scan} first"
 EXPECTED_LINE = "mean error the network expects of itself"
 EXPECTED_TIP = (
     "Learnt on digital heads. A voxel's figure says little about structures: a lesion that is "
@@ -44,8 +44,11 @@ FAT_CHOICES = ("as it is", "suppressed")
 FAT_TIP = "Synthesise as if fat were suppressed, as is usual in FLAIR and STIR (F)."
 FAT_UNKNOWN = "This network was never told which scans had their fat suppressed."
 LEFT_OUT = "{scan} (left out: compared with)"
-TOO_MANY = "This network takes up to {limit} sources: {name} is no longer one of them."
 REFERENCE_IS_SOURCE = "Acquired is the source itself"
+SYNTHETIC = "SYNTHETIC"
+KEPT = "{name} belongs to a scan that is open. Choose another name."
+REPLACE = "Replace"
+KEEP = "Keep"
 
 ROLE_TITLES = {
     "source": "Source",
@@ -105,6 +108,37 @@ def contradicts(name: str, psnr: float) -> str:
     """Name a source that does not fit the others."""
     fit = number(min(psnr, 99.0), 0)
     return f"{name} contradicts the other sources ({fit} dB) and counts less."
+
+
+def needs_times(name: str) -> str:
+    """Say which source the network cannot read."""
+    return f"TR, TE and TI of {name} are needed to synthesise"
+
+
+def too_many(limit: int, names: Sequence[str]) -> str:
+    """Say how many sources a network takes, and which are none any more.
+
+    >>> too_many(1, ["T1"])
+    'This network takes one source: T1 is no longer used.'
+    """
+    many = "one source" if limit == 1 else f"up to {limit} sources"
+    verb = "is" if len(names) == 1 else "are"
+    return f"This network takes {many}: {listed(names)} {verb} no longer used."
+
+
+def open_already(names: Sequence[str]) -> str:
+    """Say that scans were not opened a second time."""
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'} open already"
+
+
+def replaces(names: Sequence[str]) -> str:
+    """Ask whether files may be replaced.
+
+    >>> replaces(["T2.nii.gz", "T2.json"])
+    'T2.nii.gz and T2.json exist already. Replace them?'
+    """
+    verb, what = ("exists", "it") if len(names) == 1 else ("exist", "them")
+    return f"{listed(names)} {verb} already. Replace {what}?"
 
 
 def given_back(name: str, psnr: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from types import MappingProxyType
@@ -71,16 +71,14 @@ class AlignmentController:
             self._keep(key, aligned)
 
     def _forget(self, key: Key) -> None:
-        """Take a registration back."""
-        state = self._store.state
-        kept = {k: v for k, v in state.aligned.items() if k != key}
-        self._store.update(aligned=MappingProxyType(kept))
-        self._align(self._store.state)
+        """Take a registration back; what the affines say then takes its place."""
+        self._store.update(aligned=self._without(key))
 
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         if old.registering is not None and not _same_pair(old, new):
             self._stop()  # what was being registered is not looked at any more
-        if not _same_pair(old, new):
+        gone = old.reference_on_grid is not None and new.reference_on_grid is None
+        if gone or not _same_pair(old, new):
             self._align(new)
 
     def _align(self, state: ViewerState) -> None:
@@ -103,8 +101,14 @@ class AlignmentController:
             self._keep(key, aligned)
 
     def _keep(self, key: Key, aligned: Aligned) -> None:
-        kept = {**self._store.state.aligned, key: aligned}
-        self._store.update(aligned=MappingProxyType(kept))
+        # One for each grid: which source of it comes first may change.
+        self._store.update(aligned=MappingProxyType({**self._without(key), key: aligned}))
+
+    def _without(self, key: Key) -> Mapping[Key, Aligned]:
+        """Return what is aligned, less what brings that reference onto that grid."""
+        state = self._store.state
+        gone = state.aligned_by(*key)
+        return MappingProxyType({k: v for k, v in state.aligned.items() if k != gone})
 
     def _outcome(self, future: Future[Aligned]) -> Aligned | None:
         """Return the result, or show why there is none."""

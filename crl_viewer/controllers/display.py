@@ -254,10 +254,12 @@ class DisplayController:
             self._table.set_comparison(compared, volume, stale)
 
     def _show_curve(self, state: ViewerState) -> None:
-        curve = state.curve
-        if curve is None or curve.request.curve_axis != state.curve_axis:
-            return
+        curve = state.current_curve
         marker = float(getattr(state.parameters, state.curve_axis))
+        if curve is None:
+            # Without a crosshair there is no cursor either; the plot then says how to get one.
+            self._clear_curve(None if state.crosshair is None else marker)
+            return
         points = acquired_points(state)
         outside = self._words is not None and self._words.extrapolating
         drawn = (curve, marker, tuple(points), outside)
@@ -268,6 +270,11 @@ class DisplayController:
             if place != self._drawn_at:
                 self._drawn_at = place
                 self._plot.rest()
+
+    def _clear_curve(self, marker: float | None) -> None:
+        if self._drawn != (marker,):
+            self._drawn, self._drawn_at = (marker,), None
+            self._plot.set_curve(None, None, marker)
 
 
 def _error_shown(state: ViewerState) -> FloatArray | None:

@@ -190,7 +190,11 @@ class OpeningController:
         self._remember(_recents(opened))
         self._opened |= {one.scan: one for one in opened}
         scans = [one.scan for one in opened]
-        self._scans.add(scans, first=most_telling(scans) if free else 0)
+        twins = self._scans.add(scans, first=most_telling(scans) if free else 0)
+        for scan in twins:
+            self._opened.pop(scan, None)
+        if twins:
+            self._shell.set_notice(strings.open_already([scan.name for scan in twins]))
         self._questions.extend(
             (one, one.scan.parameters is None)
             for one in opened

@@ -61,10 +61,11 @@ class ParametersController:
             self.history.record(self._store.state.parameters)
 
     def preset(self, name: str, parameters: SequenceParameters) -> None:
-        """Go to a named setting."""
+        """Go to the times of a named setting; whether fat is suppressed stays as it is."""
         self._chosen = parameters
         self._begin()
-        self._store.update(parameters=parameters, preset=name)
+        here = self._store.state.parameters.at(*parameters.triple)
+        self._store.update(parameters=here, preset=name)
         self.rested()
 
     def snap(self) -> None:
@@ -77,7 +78,7 @@ class ParametersController:
     def go(self, parameters: SequenceParameters) -> None:
         """Go to a setting and remember it."""
         self._begin()
-        self._store.update(parameters=self._known(parameters.plain()))
+        self._store.update(parameters=self._store.state.told(parameters.plain()))
         self.rested()
 
     def suppress_fat(self, on: bool) -> None:
@@ -105,14 +106,7 @@ class ParametersController:
 
     def _restore(self, parameters: SequenceParameters | None) -> None:
         if parameters is not None:
-            self._store.update(parameters=self._known(parameters))
-
-    def _known(self, parameters: SequenceParameters) -> SequenceParameters:
-        """Leave out what the network was never told of; its images are not to claim it."""
-        model = self._store.state.model
-        if model is None or model.knows_fat or not parameters.fat_suppression:
-            return parameters
-        return replace(parameters, fat_suppression=None)
+            self._store.update(parameters=self._store.state.told(parameters))
 
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
         if new.parameters != old.parameters or new.preset != old.preset:
@@ -121,8 +115,10 @@ class ParametersController:
             self._push_acquired(new)
         if old.model != new.model:
             self._push_coverage(new)
-            if self._known(new.parameters) != new.parameters:
-                self._store.update(parameters=self._known(new.parameters))
+        if differs(old, new, "model", "model_phase"):
+            # Others may have moved the sliders meanwhile; `new` may be older than that.
+            now = self._store.state
+            self._store.update(parameters=now.told(now.parameters))
         if old.acquired is not new.acquired:
             self._push_reference(new)
 
@@ -145,7 +141,8 @@ class ParametersController:
         self._presets.set_current(state.preset, away)
 
     def _push_acquired(self, state: ViewerState) -> None:
-        known = [(s.name, s.parameters) for s in state.scans if s.parameters is not None]
+        acquired = [scan for scan in state.scans if not scan.synthetic]
+        known = [(s.name, s.parameters) for s in acquired if s.parameters is not None]
         self._sliders.set_acquired(known)
         self._pad.set_acquired(known)
 

@@ -44,19 +44,13 @@ def probe_texts(state: ViewerState, where: str) -> list[str]:
 def numbers_of(state: ViewerState) -> tuple[Comparison | None, Comparison | None, bool]:
     """Return the numbers of the slice and of the volume, and whether the former are older.
 
-    Numbers against another reference never show. Those of the slice stay while the next ones are
-    made, marked as older than the picture; those of the volume belong to one setting only.
+    Numbers of another network, source or reference never show. Those of the slice stay while the
+    next ones are made, marked as older than the picture; those of the volume belong to one setting
+    only.
     """
-    compared, volume, frame = state.compared, state.volume, state.current_frame
-    reference = state.reference_on_grid
-    if compared is None or reference is None or compared.request.reference is not reference:
+    compared, volume, frame = state.current_compared, state.current_volume, state.current_frame
+    if compared is None:
         return None, None, False
-    if volume is not None and (
-        volume.request.reference is not reference
-        or volume.request.parameters != state.parameters
-        or volume.request.sources != state.source_scans
-    ):
-        volume = None
     stale = frame is None or compared.request.image != frame.request.image
     return compared.comparison, volume.comparison if volume else None, stale
 
@@ -71,7 +65,7 @@ def acquired_points(state: ViewerState) -> list[tuple[float, float]]:
         return []
     points = []
     for scan in state.scans:
-        if scan.parameters is None or not scan.same_grid(source):
+        if scan.parameters is None or scan.synthetic or not scan.same_grid(source):
             continue
         value = getattr(scan.parameters, state.curve_axis)
         moved = state.parameters.at(**{state.curve_axis: value})

@@ -8,7 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from crl_viewer.state.model import ModelFacts, Store, ViewerState, differs
+from crl_viewer import strings
+from crl_viewer.controllers.naming import is_open
+from crl_viewer.state.model import Store, ViewerState, differs
 from crl_viewer.state.requests import RenderRequest
 from crl_viewer.state.resolve import render_request
 from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
@@ -61,26 +63,36 @@ class SynthesisController:
         self._ask(self._store.state)
 
     def export(
-        self, path: Path, send: Callable[[RenderRequest, ModelFacts, Path], None]
+        self,
+        path: Path,
+        send: Callable[..., None],
+        state: ViewerState | None = None,
+        *,
+        overwrite: bool = False,
     ) -> None:
-        """Have the present setting written for the whole volume.
+        """Have a setting written for the whole volume.
 
         Parameters
         ----------
         path
-            NIfTI file; an existing one is replaced.
+            NIfTI file; never one of a scan that is open.
         send
-            Takes the request to the worker thread.
+            Takes request, facts of the network, path and `overwrite` to the worker thread.
+        state
+            What is to be written, where that was asked for earlier; by default what is chosen now.
+        overwrite
+            Whether older files of that name may be replaced.
         """
-        state = self._store.state
-        source = state.source
-        ready = state.model is not None and state.model_phase == "ready"
-        if not ready or source is None or source.parameters is None:
+        state = state or self._store.state
+        if not state.exportable or state.model is None:
             self._store.update(banner="There is nothing to export yet. Open a scan first.")
             return
+        if is_open(self._store.state.scans, path):
+            self._store.update(banner=strings.KEPT.format(name=path.name))
+            return
         self._shell.set_notice(f"Writing {path.name}…")
-        assert state.model is not None
-        send(render_request(state, next(self._generations)), state.model, path)
+        request = render_request(state, next(self._generations))
+        send(request, state.model, path, overwrite=overwrite)
 
     def on_event(self, event: events.Event) -> None:
         """Take one report of the worker, on the thread of the window."""
@@ -109,7 +121,8 @@ class SynthesisController:
                 self._take_model(event)
 
     def worker_failed(self, message: str) -> None:
-        """Take an unexpected failure: a network that was loading will not come."""
+        """Take an unexpected failure: a network that was loading, or a file, will not come."""
+        self._shell.set_notice("")
         if self._store.state.model_phase == "loading":
             self._status.set_engine("No network", ready=False)
             self._store.update(model=None, model_phase="failed", model_message=message)

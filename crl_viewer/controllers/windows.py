@@ -74,8 +74,9 @@ class WindowsController:
         self._follow(self._store.state)
 
     def _on_changed(self, old: ViewerState, new: ViewerState) -> None:
-        rescaled = old.model is not new.model
-        if new.source is not None and (rescaled or old.source is not new.source):
+        # The first source sets the units, so that another one rescales everything.
+        rescaled = old.model is not new.model or old.source is not new.source
+        if new.source is not None and rescaled:
             self._store.update(source_window=scan_window(new.source, new.scale))
         compared = new.reference_on_grid
         if compared is not None and (rescaled or compared is not old.reference_on_grid):

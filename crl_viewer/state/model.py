@@ -19,7 +19,7 @@ from psygnal import Signal
 from crl_core.scan import BoolArray, FloatArray, IntensityScale, Scan
 from crl_core.sequence import PRESETS, SequenceParameters
 from crl_core.trust import TrainingCoverage
-from crl_viewer.state.requests import Axis, Voxel
+from crl_viewer.state.requests import Axis, RenderRequest, Voxel
 from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ class ViewerState:
     model, model_phase, model_message
         What is known of the loaded checkpoint, and one line when it is not ready.
     aligned
-        References brought onto a source's grid, by (reference index, source index).
+        References brought onto a source's grid, by (reference index, source index); one serves
+        every source on that grid.
     registering
         The (reference index, source index) that is being registered, or None.
     banner
@@ -232,11 +233,55 @@ class ViewerState:
         return None if self.reference is None else self.scans[self.reference]
 
     @property
+    def timeless(self) -> int | None:
+        """The first source whose TR, TE and TI are not known, or None where all are."""
+        return next((i for i in self.sources if self.scans[i].parameters is None), None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the chosen network is loaded."""
+        return self.model is not None and self.model_phase == "ready"
+
+    @property
+    def exportable(self) -> bool:
+        """Whether there is an image to write."""
+        sources = bool(self.sources) and self.timeless is None
+        return self.ready and sources and not self.refusal
+
+    @property
+    def source_limit(self) -> int | None:
+        """How many sources the network takes; None until it is loaded, as no card says it."""
+        return self.model.max_sources if self.model is not None and self.ready else None
+
+    def told(self, parameters: SequenceParameters) -> SequenceParameters:
+        """Return a setting without what the network was never told of.
+
+        Its images are not to claim it. Until it is loaded nothing is taken away, as no card says
+        what a network knows.
+        """
+        knows = self.model is None or not self.ready or self.model.knows_fat
+        if knows or not parameters.fat_suppression:
+            return parameters
+        return replace(parameters, fat_suppression=None)
+
+    def aligned_by(self, reference: int, source: int) -> tuple[int, int] | None:
+        """Return the key of what brings a reference onto the grid of a source, or None.
+
+        Where the reference lies does not depend on which source of one grid comes first.
+        """
+        if (reference, source) in self.aligned:
+            return (reference, source)
+        grid = self.scans[source]
+        alike = (k for k in self.aligned if k[0] == reference and self.scans[k[1]].same_grid(grid))
+        return next(alike, None)
+
+    @property
     def alignment(self) -> Aligned | None:
         """How the reference was brought onto the source's grid, or None where it was not."""
         if self.reference is None or not self.sources:
             return None
-        return self.aligned.get((self.reference, self.sources[0]))
+        key = self.aligned_by(self.reference, self.sources[0])
+        return None if key is None else self.aligned[key]
 
     @property
     def reference_on_grid(self) -> Scan | None:
@@ -265,9 +310,41 @@ class ViewerState:
         It may be of the previous setting or slice for the blink of an eye; its request tells.
         """
         frame = self.frame
-        if frame is None or frame.request.checkpoint != self.checkpoint:
+        return frame if frame is not None and self._chose(frame.request) else None
+
+    def _chose(self, request: RenderRequest) -> bool:
+        """Return whether a result is one of the chosen sources and checkpoint."""
+        return request.checkpoint == self.checkpoint and request.sources == self.source_scans
+
+    @property
+    def current_compared(self) -> Compared | None:
+        """The newest numbers of a slice while they are about what is chosen, else None.
+
+        They may be of the previous setting or slice until the next ones are made.
+        """
+        found = self.compared
+        if found is None or not self._chose(found.request):
             return None
-        return frame if frame.request.sources == self.source_scans else None
+        return found if found.request.reference is self.reference_on_grid else None
+
+    @property
+    def current_volume(self) -> VolumeCompared | None:
+        """The numbers of the volume while they are about the setting and weights in use."""
+        found = self.volume
+        if found is None or not self._chose(found.request):
+            return None
+        request = found.request
+        same = request.refreshed == self.refreshed and request.parameters == self.parameters
+        return found if same and request.reference is self.reference_on_grid else None
+
+    @property
+    def current_curve(self) -> Curve | None:
+        """The signal curve while it runs through the crosshair of what is chosen, else None."""
+        curve = self.curve
+        if curve is None or not self._chose(curve.request):
+            return None
+        place = (curve.request.voxel, curve.request.curve_axis)
+        return curve if place == (self.crosshair, self.curve_axis) else None
 
     @property
     def expected_shown(self) -> bool:
@@ -285,9 +362,7 @@ class ViewerState:
     def current_agreement(self) -> Agreed | None:
         """How the chosen sources fit together for the chosen checkpoint, once that is known."""
         found = self.agreed
-        if found is None or found.request.checkpoint != self.checkpoint:
-            return None
-        return found if found.request.sources == self.source_scans else None
+        return found if found is not None and self._chose(found.request) else None
 
     @property
     def current_error(self) -> FloatArray | None:

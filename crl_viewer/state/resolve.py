@@ -60,10 +60,9 @@ def render_request(
     state: ViewerState, generation: int, *, issued: float | None = None
 ) -> RenderRequest:
     """Return the work that brings the window up to date with `state`."""
-    usable = all(state.scans[i].parameters is not None for i in state.sources)
     return RenderRequest(
         generation=generation,
-        sources=state.source_scans if usable else (),
+        sources=state.source_scans if state.timeless is None else (),
         reference=state.reference_on_grid,
         parameters=state.parameters,
         index=state.slice_index,
@@ -96,7 +95,7 @@ def resolve(state: ViewerState) -> ViewModel:
         synthesised=_synthesised_words(state, shown, slice_text(source, index), extrapolating),
         acquired=_acquired_words(state, corner),
         error=_error_words(state, extrapolating, unlike),
-        source_levels=state.window if state.lock_windows else state.source_window,
+        source_levels=_source_levels(state),
         shared_levels=state.window,
         acquired_levels=_acquired_levels(state),
         slice_text=corner,
@@ -108,6 +107,12 @@ def resolve(state: ViewerState) -> ViewModel:
         extrapolating=extrapolating,
         model_text=_model_text(state),
     )
+
+
+def _source_levels(state: ViewerState) -> Window | None:
+    """Return the source's own window until there is one to share."""
+    shared = state.window if state.lock_windows else None
+    return state.source_window if shared is None else shared
 
 
 def _acquired_levels(state: ViewerState) -> Window | None:
@@ -141,10 +146,10 @@ def _source_words(state: ViewerState, corner: str) -> PaneWords:
         lines.append(f"and {more} more source{'s' if more > 1 else ''}")
     lines += strings.remarks(source.note)
     doubts = []
-    if source.parameters is None:
-        doubts.append(strings.NEEDS_TIMES)
-    elif source.nominal:
+    if source.parameters is not None and source.nominal:
         doubts.append(_doubt(source))
+    if state.timeless is not None:
+        doubts.append(strings.needs_times(state.scans[state.timeless].name))
     if _source_outside(state):
         doubts.append(strings.SOURCE_OUTSIDE)
     agreed = state.current_agreement
@@ -157,7 +162,13 @@ def _source_words(state: ViewerState, corner: str) -> PaneWords:
     if agreed is not None:
         given_back = zip(state.source_scans, agreed.psnr, strict=True)
         tip = "\n".join([tip, *(strings.given_back(s.name, psnr) for s, psnr in given_back)])
-    return PaneWords("Source", tuple(lines), corner=corner, note=note, tip=tip)
+    badges = _acquired_badges(source)
+    return PaneWords("Source", tuple(lines), badges=badges, corner=corner, note=note, tip=tip)
+
+
+def _acquired_badges(scan: Scan) -> tuple[tuple[str, Tone], ...]:
+    """Mark an image that this program made where acquired ones stand."""
+    return ((strings.SYNTHETIC, "accent"),) if scan.synthetic else ()
 
 
 def _source_outside(state: ViewerState) -> bool:
@@ -175,7 +186,7 @@ def _source_outside(state: ViewerState) -> bool:
 def _synthesised_words(
     state: ViewerState, shown: SequenceParameters, corner: str, extrapolating: bool
 ) -> PaneWords:
-    badges: list[tuple[str, Tone]] = [("SYNTHETIC", "accent")]
+    badges: list[tuple[str, Tone]] = [(strings.SYNTHETIC, "accent")]
     if extrapolating:
         badges.append(("EXTRAPOLATING", "warn"))
     return PaneWords(
@@ -206,8 +217,8 @@ def _synthesised_message(state: ViewerState) -> str:
         return ""
     if state.refusal:
         return state.refusal
-    if any(state.scans[i].parameters is None for i in state.sources):
-        return "Type TR, TE and TI of the source first"
+    if state.timeless is not None:
+        return strings.TYPE_TIMES.format(scan=state.scans[state.timeless].name)
     return strings.RENDERING if state.model_phase == "ready" else strings.LOADING_MODEL
 
 
@@ -222,8 +233,15 @@ def _acquired_words(state: ViewerState, corner: str) -> PaneWords:
         note = (_alignment_note(state.alignment, acquired), "text")
     message = "" if state.reference_on_grid is not None else "Resampling to the source's grid…"
     lines = (acquired.name, strings.acquired_line(acquired), *strings.remarks(acquired.note))
-    tip = strings.scan_tip(acquired)
-    return PaneWords("Acquired", lines, corner=corner, note=note, message=message, tip=tip)
+    return PaneWords(
+        "Acquired",
+        lines,
+        badges=_acquired_badges(acquired),
+        corner=corner,
+        note=note,
+        message=message,
+        tip=strings.scan_tip(acquired),
+    )
 
 
 def _alignment_note(aligned: Aligned, acquired: Scan) -> str:
@@ -235,7 +253,7 @@ def _alignment_note(aligned: Aligned, acquired: Scan) -> str:
 
 
 def _error_words(state: ViewerState, extrapolating: bool, unlike: str) -> PaneWords:
-    badges: list[tuple[str, Tone]] = [("SYNTHETIC", "accent")]
+    badges: list[tuple[str, Tone]] = [(strings.SYNTHETIC, "accent")]
     if extrapolating:
         badges.append(("EXTRAPOLATING", "warn"))
     if state.expected_shown:
@@ -265,8 +283,8 @@ def _expected_words(state: ViewerState, badges: list[tuple[str, Tone]]) -> PaneW
 
 def _gain_note(state: ViewerState) -> tuple[str, Tone] | None:
     """Say where two scanner gains, not two contrasts, make the error what it is."""
-    compared = state.compared
-    if compared is None or compared.request.reference is not state.reference_on_grid:
+    compared = state.current_compared
+    if compared is None:
         return None
     gain = compared.comparison.gain
     if not gain > 0 or 1 / GAIN_APART < gain < GAIN_APART:
@@ -294,9 +312,9 @@ def _table_title(state: ViewerState) -> str:
 def _table_note(state: ViewerState) -> str:
     if state.reference is None:
         return strings.NO_REFERENCE
-    if state.compared is None:
+    if state.current_compared is None:
         return ""
-    numbers = state.compared.comparison
+    numbers = state.current_compared.comparison
     return f"{numbers.mask_name} · range 0–{numbers.peak:.3g} · gain: least squares"
 
 

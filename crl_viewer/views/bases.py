@@ -129,13 +129,13 @@ class PlotView(Protocol):
 
     def set_curve(
         self,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        marker_x: float,
+        x: NDArray[np.float64] | None,
+        y: NDArray[np.float64] | None,
+        marker_x: float | None,
         acquired: Sequence[tuple[float, float]] = (),
         extrapolating: bool = False,
     ) -> None:
-        """Draw the network's signal and the acquired points."""
+        """Draw the network's signal and the acquired points; no signal clears the plot."""
 
     def rest(self) -> None:
         """Let the axis shrink to what is shown."""

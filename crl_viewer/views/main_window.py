@@ -145,7 +145,6 @@ class MainWindow(QMainWindow):
         """Tick and enable the actions as the state demands."""
         self._state = state
         loaded = state.source is not None
-        ready = loaded and state.model_phase == "ready"
         acquired = state.acquired
         checks = {
             "annotations": state.annotations,
@@ -163,7 +162,7 @@ class MainWindow(QMainWindow):
         for name, on in checks.items():
             self.actions_by_id[name].setChecked(on)
         usable = {
-            "export": ready,
+            "export": state.exportable,
             "close_scans": bool(state.scans),
             "snap": acquired is not None and acquired.parameters is not None,
             "undo": undo,
@@ -186,7 +185,7 @@ class MainWindow(QMainWindow):
                 usable[name] = state.source is not None and state.source.n_slices > 1
         for name, on in usable.items():
             self.actions_by_id[name].setEnabled(on)
-        self.bar.export.setEnabled(ready)
+        self.bar.export.setEnabled(state.exportable)
         self.welcome.set_back(loaded)
 
     def set_recent(self, recent: Sequence[Recent]) -> None:
@@ -208,7 +207,7 @@ class MainWindow(QMainWindow):
             menu.setEnabled(bool(self._recent))
             return
         state = self._state
-        several = state.model is not None and state.model.max_sources > 1
+        several = state.source_limit != 1
         for index, scan in enumerate(state.scans):
             entry = menu.addAction(strings.source_title(scan, index in state.left_out))
             entry.setCheckable(True)

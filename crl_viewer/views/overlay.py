@@ -28,7 +28,7 @@ MARGIN = 16
 COMPACT_WIDTH = 480
 """Below this width the parameter line is shortened where it does not fit."""
 TINY_WIDTH = 320
-"""Below this width only title, badges and letters are left."""
+"""Below this width only title, badges, letters and warnings are left."""
 THIN_SPACE = "\u2009"
 MINUS = "\u2212"
 NO_ORIENTATION = "Orientation not stated"
@@ -174,6 +174,8 @@ def paint_words(painter: QPainter, size: QSizeF, words: Words) -> QRectF:
         _paint_lines(painter, size, [*lines, *unstated], badge_width)
         if size.width() >= TINY_WIDTH:
             _paint_corner(painter, size, words)
+        elif words.note[1] == "warn":
+            _paint_warning(painter, size, words)
     else:
         _paint_lines(painter, size, unstated, badge_width)
     return title
@@ -293,6 +295,21 @@ def _paint_corner(painter: QPainter, size: QSizeF, words: Words) -> None:
         row += 1
     if words.mm_per_pixel:
         _paint_scale_bar(painter, size, words.mm_per_pixel, row_middle(row, size.height()))
+
+
+def _paint_warning(painter: QPainter, size: QSizeF, words: Words) -> None:
+    """Write a warning across a narrow pane, between the letters of the middle and the bottom."""
+    font = theme.font(11)
+    right = size.width() - MARGIN - words.right_inset
+    lines = _wrapped(words.note[0], font, right - MARGIN)
+    row = _ROW * theme.text_scale()
+    most = max(1, int((size.height() / 2 - _FIRST * theme.text_scale()) / row) - 1)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
+    align, colour = Qt.AlignmentFlag.AlignRight, tone_colour("warn")
+    for number, line in enumerate(reversed(lines), start=1):
+        text = QFontMetricsF(font).elidedText(line, Qt.TextElideMode.ElideRight, right - MARGIN)
+        halo_text(painter, right, row_middle(number, size.height()), text, font, colour, align)
 
 
 def _wrapped(text: str, font: QFont, room: float) -> list[str]:

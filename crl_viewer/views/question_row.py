@@ -32,7 +32,12 @@ class QuestionRow(QWidget):
         self.hide()
 
     def ask(self, question: str, answers: Sequence[Answer]) -> None:
-        """Ask; the last answer is the way back, and also Escape."""
+        """Ask; the last answer is the way back, and also Escape.
+
+        A question that still stands goes its way back: whoever asked it waits for an answer.
+        """
+        if self.buttons:
+            self.buttons[-1].click()
         self._clear()
         self.words.set_text(question)
         self.setAccessibleDescription(question)

@@ -103,6 +103,8 @@ class _Canvas(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.network is None:
+            if self.marker is not None:
+                return
             painter.setFont(theme.font(11))
             painter.setPen(p.text3)
             centre = int(Qt.AlignmentFlag.AlignCenter)
@@ -237,9 +239,10 @@ class SignalPlot(QWidget):
         Parameters
         ----------
         x, y
-            Shapes (n,), rising ms and model units; None clears the plot.
+            Shapes (n,), rising ms and model units; None clears the plot until the next curve.
         marker_x
-            Where the slider stands, ms.
+            Where the slider stands, ms; None where there is no crosshair, which the empty plot
+            then asks for.
         acquired
             (ms, model units) of acquired images at the same place.
         extrapolating

@@ -146,8 +146,8 @@ class Engine:
     def rest(self, request: RenderRequest, newer: Newer) -> None:
         """Make the signal curve and the numbers of the volume; stop when something newer waits."""
         synthesizer = self._synthesizer
-        if synthesizer is None or not request.sources:
-            return
+        if synthesizer is None or not request.sources or self._sources != request.sources:
+            return  # sources that were refused; what there is was made of earlier ones
         try:
             self._curve(synthesizer, request)
             if not newer():
@@ -159,8 +159,22 @@ class Engine:
             if not newer():
                 self._emit(events.Refused(request, str(refusal)))
 
-    def export(self, request: RenderRequest, facts: ModelFacts, path: Path) -> None:
-        """Render the volume and write it with its provenance; to be run as an errand."""
+    def export(
+        self, request: RenderRequest, facts: ModelFacts, path: Path, *, overwrite: bool = False
+    ) -> None:
+        """Render the volume and write it with its provenance; to be run as an errand.
+
+        Parameters
+        ----------
+        request
+            Sources, setting and network.
+        facts
+            What is known of the network.
+        path
+            Name of the image; the sidecar goes beside it.
+        overwrite
+            Whether older files of these names may be replaced.
+        """
         from crl_core.io.export import save_synthetic
 
         synthesizer = self._loaded(request)
@@ -169,9 +183,10 @@ class Engine:
         if synthesizer is None or card is None:
             self._emit(events.ExportFailed("No network is loaded. Choose another checkpoint."))
             return
-        self._choose(synthesizer, request)
-        self._rendered = None
+        # What shows may be of other sources: it is made anew, so that they are chosen again.
+        self._rendered = self._shown = None
         try:
+            self._choose(synthesizer, request)
             request.parameters.check_order()
             volume = synthesizer.render_volume(request.parameters)
             save_synthetic(
@@ -182,7 +197,7 @@ class Engine:
                 card,
                 synthesizer.scale,
                 sources=request.sources,
-                overwrite=True,
+                overwrite=overwrite,
             )
         except CRLError as refusal:
             self._emit(events.ExportFailed(str(refusal)))
@@ -327,7 +342,7 @@ class Engine:
 
     def _agreement(self, synthesizer: Synthesis, request: RenderRequest) -> None:
         key = request.scene[:3]
-        if self._agreed != key and self._sources == request.sources:
+        if self._agreed != key:
             found = synthesizer.agreement()
             self._agreed = key
             self._emit(Agreed(request, found.psnr, found.contradicting))

@@ -363,7 +363,8 @@ def test_the_expected_error_can_be_asked_for_beside_an_acquired_scan(loaded: Rig
     loaded.store.update(show_expected=True)
     loaded.work()
     shown, compared = loaded.state.current_expected, loaded.state.compared
-    assert shown is not None and compared is not None
+    assert shown is not None
+    assert compared is not None
     # In per cent of the same peak as the error: one can be read against the other.
     assert loaded.state.frame is not None
     assert compared.peak != pytest.approx(loaded.state.frame.foreground_top, rel=0.01)
@@ -479,6 +480,55 @@ def test_numbers_against_another_reference_never_show(loaded: Rig) -> None:
     assert loaded.table.set_comparison.call_args.args[0] is not None
 
 
+@pytest.mark.parametrize("change", ["network", "weights", "source"])
+def test_numbers_of_a_volume_go_with_the_network_and_the_source(loaded: Rig, change: str) -> None:
+    loaded.rest()
+    assert loaded.table.set_comparison.call_args.args[1] is not None
+    if change == "source":
+        loaded.scans.choose_source(2)
+        loaded.scans.choose_reference(1)
+    else:
+        loaded.store.update(**{"network": {"checkpoint": Path("other")},
+                               "weights": {"refreshed": 1}}[change])  # fmt: skip
+    in_slice, in_volume, _ = loaded.table.set_comparison.call_args.args
+    assert in_volume is None
+    # Newer weights of one network are close enough for numbers that are dimmed.
+    assert (in_slice is None) is (change != "weights")
+    assert (resolve(loaded.state).table_note == "") is (change != "weights")
+    loaded.rest()
+    assert loaded.table.set_comparison.call_args.args[1] is not None
+
+
+@pytest.mark.parametrize("change", ["network", "source", "voxel", "axis", "close"])
+def test_a_curve_of_something_else_is_cleared(loaded: Rig, change: str) -> None:
+    loaded.rest()
+    assert loaded.plot.set_curve.call_args.args[0] is not None
+    loaded.plot.set_curve.reset_mock()
+    if change == "network":
+        loaded.store.update(checkpoint=Path("other"))
+    elif change == "source":
+        loaded.scans.choose_source(2)
+    elif change == "voxel":
+        loaded.display.crosshair_moved(10, 10)
+    elif change == "axis":
+        loaded.store.update(curve_axis="tr")
+    else:
+        loaded.scans.close_all()
+    # Without a crosshair the plot asks for one.
+    marker = {"close": None, "axis": 5000.0}.get(change, 90.0)
+    loaded.plot.set_curve.assert_called_once_with(None, None, marker)
+    if change != "close":
+        loaded.rest()
+        assert loaded.plot.set_curve.call_args.args[0] is not None
+
+
+def test_the_curve_stays_while_newer_weights_are_on_their_way(loaded: Rig) -> None:
+    loaded.rest()
+    loaded.plot.set_curve.reset_mock()
+    loaded.store.update(refreshed=1)
+    loaded.plot.set_curve.assert_not_called()
+
+
 def test_a_new_source_blanks_the_synthesised_pane_until_its_frame(loaded: Rig) -> None:
     loaded.scans.choose_source(2)
     image, _ = loaded.synthesised.set_image.call_args.args
@@ -533,7 +583,9 @@ def test_waiting_for_the_network_is_not_an_update(rig: Rig) -> None:
 
 def test_a_network_that_breaks_while_loading_is_said_to_be_missing(rig: Rig) -> None:
     rig.store.update(model_phase="loading")
+    rig.shell.set_notice("Writing out.nii…")
     rig.synthesis.worker_failed("Something went wrong")
+    rig.shell.set_notice.assert_called_with("")
     assert rig.state.model_phase == "failed"
     assert resolve(rig.state).model_text == "not loaded"
     rig.store.update(model_phase="ready", model=facts())

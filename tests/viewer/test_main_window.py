@@ -409,6 +409,46 @@ def test_sheets_open_once_and_are_not_modal(opened: Opened) -> None:
         sheet.close()
 
 
+def test_a_sheet_is_about_the_network_in_use(opened: Opened) -> None:
+    opened.until(lambda: opened.store.state.ready)
+    model = opened.store.state.model
+    assert model is not None
+    for name, digit in (("old", "a"), ("new", "b")):
+        card = Card(name, "crl-small", {"kind": "ratio"}, "robust", None, model.coverage, {}, {})
+        card = replace(card, sha256=digit * 64)
+        opened.store.update(model=replace(model, name=name, card=card, sha256=card.sha256))
+        for action in ("model_card", "about", "model_card"):
+            opened.window.actions_by_id[action].trigger()
+    sheets = opened.window.findChildren(Table)
+    assert sorted(s.windowTitle() for s in sheets) == ["CRL Explorer"] * 2 + ["new", "old"]
+    for sheet in sheets:
+        sheet.close()
+
+
+def test_the_same_checkpoint_chosen_again_is_read_again(opened: Opened, monkeypatch) -> None:
+    opened.demo()
+    for name in ("net.safetensors", "bad.safetensors"):
+        path = opened.folder / name
+        chosen = (str(path), "")
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, c=chosen, **k: c)
+        for times in (1, 2):
+            opened.window.actions_by_id["open_checkpoint"].trigger()
+            opened.until(lambda p=path, n=times: opened.opener.opened.count(p) == n)
+    opened.until(lambda: opened.store.state.model_phase == "failed")
+
+
+def test_ticks_add_up_while_the_network_is_loading(opened: Opened) -> None:
+    opened.demo()
+    opened.store.update(model_phase="loading")
+    opened.window.sourceToggled.emit(1, True)
+    assert opened.store.state.ticked == (0, 1)
+    opened.store.update(model_phase="ready")
+    assert opened.store.state.ticked == (0,)
+    menu = next(a.menu() for a in opened.window.bar.menus["Model"].actions() if a.menu())
+    opened.window.bar.menus["Model"].aboutToShow.emit()
+    assert [a.isChecked() for a in menu.actions()] == [True, False]
+
+
 def test_an_unexpected_failure_is_one_line_without_its_text(opened: Opened, monkeypatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr("threading.excepthook", lambda args: None)

@@ -407,6 +407,48 @@ def test_a_registration_stays_while_another_reference_shows(pair: Rig) -> None:
     assert pair.state.reference_on_grid is moved
 
 
+@pytest.fixture
+def registered(pair: Rig) -> Rig:
+    """A reference registered to the source, and another scan on the source's grid."""
+    pair.found = Found((offer_of(T1),))
+    pair.opening.open_paths([STUDY])
+    pair.scans.choose_reference(1)
+    pair.alignment.register()
+    return pair
+
+
+def test_a_registration_serves_every_source_on_the_grid(registered: Rig) -> None:
+    moved = registered.state.reference_on_grid
+    registered.scans.choose_source(2)
+    assert registered.state.source is T1
+    assert registered.state.registered == "rigid"
+    assert registered.state.reference_on_grid is moved
+    registered.scans.choose_source(0)
+    assert registered.state.reference_on_grid is moved
+    assert len(registered.registered) == 1
+
+
+def test_a_registration_is_taken_back_for_every_source_on_the_grid(registered: Rig) -> None:
+    registered.scans.choose_source(2)
+    registered.alignment.register()
+    assert registered.state.registered == ""
+    assert len(registered.registered) == 1
+    reference = registered.state.reference_on_grid
+    assert reference is not None
+    assert "Resampled" in reference.note
+    registered.scans.choose_source(0)
+    assert registered.state.registered == ""
+
+
+def test_a_reference_is_aligned_anew_when_what_it_was_aligned_to_is_gone(registered: Rig) -> None:
+    registered.scans.choose_source(2)
+    registered.scans.replaced(T2, replace(T2, data=T2.data * 2))
+    assert registered.state.registered == ""
+    reference = registered.state.reference_on_grid
+    assert reference is not None
+    assert reference.same_grid(T1)
+
+
 def test_typed_times_do_not_undo_a_registration(pair: Rig) -> None:
     pair.alignment.register()
     moved = pair.state.reference_on_grid

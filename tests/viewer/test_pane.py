@@ -191,6 +191,28 @@ def test_narrow_panes_say_less(pane, spoken) -> None:
     assert said[310] == {"Source", "L", "R", "A", "P"}
 
 
+@pytest.mark.parametrize(("width", "height"), [(310, 300), (240, 150), (130, 150)])
+def test_warnings_stay_in_narrow_panes(pane, spoken, width: int, height: int) -> None:
+    doubts = "Source settings outside the trained range. c contradicts the other sources (29 dB)"
+    pane.resize(width, height)
+    for note, starts in ((doubts, "Source"), ("Not like for like: TE +8 ms", "Not like")):
+        pane.set_words(title="Error", corner="z 1 / 4", note=(note, "warn"))
+        spoken.clear()
+        pane.repaint()
+        amber = theme.ON_IMAGE.warn.name()
+        lines = [line for line in reversed(spoken) if line[1] == amber]
+        assert lines[0][0].startswith(starts)
+        if width >= 240:
+            assert starts == "Not like" or "contradicts" in " ".join(text for text, *_ in lines)
+        # Between the letters of the middle and of the bottom, inside the pane.
+        assert all(x >= 15 for _, _, x, _ in lines)
+        assert all(height / 2 + 8 <= y <= height - 36 for *_, y in lines)
+    pane.set_words(note=("Registered to the source, rigid", "text"))
+    spoken.clear()
+    pane.repaint()
+    assert not any("Registered" in text for text, *_ in spoken)
+
+
 def test_key_x_leaves_letters_and_badges(pane, spoken, monkeypatch) -> None:
     painted: list[object] = []
     paint = overlay._paint_badges

@@ -98,6 +98,16 @@ def test_gaps_and_nothing_at_all_are_survived(plot):
     }
 
 
+def test_a_plot_without_a_curve_asks_for_a_crosshair_only_where_there_is_none(plot):
+    plot.set_curve(None, None, None)
+    asking = plot.canvas.grab().toImage()
+    plot.set_curve(None, None, 98)
+    waiting = plot.canvas.grab().toImage()
+    ground = {waiting.pixelColor(x, y).name() for x in range(300) for y in range(120)}
+    assert len(ground) == 1
+    assert asking != waiting
+
+
 def test_the_segments_choose_the_axis(plot, qtbot):
     with qtbot.waitSignal(plot.axisChosen) as heard:
         QTest.mouseClick(plot.axes.buttons[2], Qt.MouseButton.LeftButton)

@@ -125,7 +125,7 @@ def test_a_source_without_parameters_only_loads_the_network() -> None:
     unknown = replace(SOURCE, parameters=None, origins={})
     state = replace(LOADED, scans=(unknown, REFERENCE))
     assert render_request(state, 1).sources == ()
-    assert "Type TR, TE and TI" in resolve(state).synthesised.message
+    assert resolve(state).synthesised.message == "Type TR, TE and TI of SE TE 10 first"
     assert resolve(state).source.note is not None
 
 

@@ -14,7 +14,7 @@ from crl_core.io import load
 from crl_core.scan import IntensityScale
 from crl_core.sequence import SequenceParameters
 from crl_viewer.state import RenderRequest
-from crl_viewer.state.results import Compared, Curve, Frame, VolumeCompared
+from crl_viewer.state.results import Agreed, Compared, Curve, Frame, VolumeCompared
 from crl_viewer.workers import events
 from crl_viewer.workers.engine import COMPARE_EVERY, Engine, curve_values, in_slice
 from crl_viewer.workers.latest import LatestWins
@@ -270,6 +270,25 @@ def test_a_refusal_of_the_engine_leaves_it_usable(bench: Bench) -> None:
     assert [type(r) for r in bench.reports[-3:]] == [events.Refused, Frame, Compared]
 
 
+def test_what_was_refused_is_not_answered_with_earlier_sources(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.engine.work(request_of(), never)
+
+    def refuse(scans) -> None:
+        raise CRLError("TR 900 ms is too short")
+
+    monkeypatch.setattr(bench.opener.synthesizer, "set_sources", refuse)
+    other = request_of(2, sources=(SOURCE, REFERENCE))
+    bench.engine.work(other, never)
+    bench.engine.rest(other, never)
+    (refusal,) = bench.of(events.Refused)
+    assert refusal.message == "TR 900 ms is too short."
+    assert not bench.of(Curve)
+    assert not bench.of(VolumeCompared)
+    assert not bench.of(Agreed)
+
+
 def test_rest_makes_curve_and_volume_once(bench: Bench) -> None:
     bench.engine.work(request_of(), never)
     bench.engine.rest(request_of(), never)
@@ -385,6 +404,41 @@ def test_export_writes_a_marked_volume(bench: Bench, tmp_path: Path) -> None:
     assert "SYNTHETIC" in back.note
     expected = SOURCE.scale.to_model(SOURCE.data) * np.exp(-0.8)
     np.testing.assert_allclose(back.data, expected, rtol=1e-5)
+
+
+def test_after_an_export_of_other_sources_those_in_use_are_read_again(
+    bench: Bench, tmp_path: Path
+) -> None:
+    known = facts()
+    card = Card("fake", "crl-small", {"kind": "ratio"}, "robust", None, known.coverage, {}, {})
+    bench.engine.work(request_of(), never)
+    other = request_of(2, sources=(REFERENCE,), reference=None)
+    bench.engine.export(other, replace(known, card=card), tmp_path / "out.nii.gz")
+    for step in (bench.engine.work, bench.engine.rest):
+        step(request_of(3, voxel=(3, 3, 2)), never)
+    assert bench.opener.synthesizer.sources == (SOURCE,)
+    assert bench.of(Curve)
+
+
+@pytest.mark.parametrize("how", ["refused", "there"])
+def test_an_export_that_cannot_be_is_one_line(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    known = facts()
+    card = Card("fake", "crl-small", {"kind": "ratio"}, "robust", None, known.coverage, {}, {})
+    path = tmp_path / "out.nii.gz"
+    if how == "there":
+        path.write_bytes(b"mine")  # since the user was asked
+    else:
+
+        def refuse(scans) -> None:
+            raise CRLError("no source was chosen")
+
+        monkeypatch.setattr(bench.opener.synthesizer, "set_sources", refuse)
+    bench.engine.export(request_of(), replace(known, card=card), path)
+    (failure,) = bench.of(events.ExportFailed)
+    assert ("already exists" if how == "there" else "no source") in failure.message
+    assert not path.exists() or path.read_bytes() == b"mine"
 
 
 def test_export_to_nowhere_is_one_line(bench: Bench, tmp_path: Path) -> None:
