@@ -10,6 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from crl_core.errors import CRLError, InputError
+from crl_core.io.bids import SubjectFiles, read_sidecar
+from crl_core.io.image_file import SIMULATED_FIELD
 from crl_core.preprocess.subject import usable_subject
 from crl_core.scan import Subject
 from crl_core.sequence import SequenceParameters
@@ -94,6 +96,7 @@ def _fresh(
 class _Visit:
     person: str
     subject: Subject
+    simulated: bool
 
 
 def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
@@ -106,7 +109,8 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
     chosen = data.validate
     held = _chosen(others, brains, config.seed) if chosen is None else list(chosen)
     notes += _shared_brains(held, others, brains)
-    train = [v.subject for v in readable if v.person in others and v.person not in held]
+    learnt = [v for v in readable if v.person in others and v.person not in held]
+    train = [v.subject for v in learnt]
     validate = [v.subject for v in readable if v.person in held]
     if not train:
         raise InputError(
@@ -123,7 +127,8 @@ def _subjects(data: DataConfig, config: TrainingConfig) -> TrainingData:
     # A held-back setting may be judged there that no second trained one stands beside.
     validate, unused = _with_enough_left(validate, data, 1)
     notes += left + unused
-    sampler: Sampler = SubjectSampler(trainable, config, data=data)
+    simulated = all(v.simulated for v in learnt)
+    sampler: Sampler = SubjectSampler(trainable, config, data=data, simulated=simulated)
     if config.rehearse > 0:
         sampler = Rehearsing(sampler, _rehearsed(data, config), config)
     return TrainingData(
@@ -150,7 +155,7 @@ def _readable(data: DataConfig) -> tuple[list[_Visit], list[str]]:
             notes.append(f"{label} is left out: {_without_path(refusal)}")
             continue
         if len(subject.scans) >= 2:
-            readable.append(_Visit(visit.person, subject))
+            readable.append(_Visit(visit.person, subject, _simulated(visit.files)))
         else:
             notes.append(f"{label} is left out: fewer than two scans can be used.")
     if not readable:
@@ -161,6 +166,10 @@ def _readable(data: DataConfig) -> tuple[list[_Visit], list[str]]:
             remedy="Look at it with crl check",
         )
     return readable, notes
+
+
+def _simulated(files: SubjectFiles) -> bool:
+    return all(read_sidecar(path)[0].get(SIMULATED_FIELD) is True for path in files.images)
 
 
 def _without_path(refusal: CRLError) -> str:

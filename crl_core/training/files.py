@@ -46,6 +46,8 @@ class SubjectSampler:
         Mixed into the seed; 0 for the people who are trained on.
     data
         Says which settings are held back: batches are free of them.
+    simulated
+        Whether the files show digital subjects, so that nobody takes them for people.
     """
 
     def __init__(
@@ -54,8 +56,11 @@ class SubjectSampler:
         config: TrainingConfig,
         split: int = 0,
         data: DataConfig | None = None,
+        *,
+        simulated: bool = False,
     ) -> None:
         self.config = config
+        self.simulated = simulated
         self.split = split
         rule, self.knows_up = config.intensity_rule(), config.knows_up()
         held = (data or DataConfig()).held
@@ -76,7 +81,8 @@ class SubjectSampler:
     def describe(self) -> str:
         """Say what the data are."""
         count = len(self.subjects)
-        return f"{count} subject{'s' if count != 1 else ''} read from files"
+        kind = "digital subject" if self.simulated else "subject"
+        return f"{count} {kind}{'s' if count != 1 else ''} read from files"
 
     def coverage(self) -> TrainingCoverage:
         """Return the settings the subjects were acquired with."""
@@ -86,7 +92,7 @@ class SubjectSampler:
         return TrainingCoverage(
             points=of_people(points, RANDOM_BOX if rehearsed else None),
             held_out=of_people(held),
-            data="subjects read from files",
+            data="digital subjects" if self.simulated else "subjects read from files",
         )
 
     def batch(self, step: int, progress: float, rows: range | None = None) -> Batch:

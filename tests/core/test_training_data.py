@@ -17,6 +17,7 @@ from crl_core import io
 from crl_core.checkpoint import default_checkpoint, load_checkpoint, read_card
 from crl_core.errors import InputError
 from crl_core.io.bids import find_subjects, image_path
+from crl_core.io.image_file import SIMULATED_FIELD
 from crl_core.models import build_model
 from crl_core.sequence import PAPER_SEQUENCES, SequenceParameters, distance
 from crl_core.training.batch import setting_name
@@ -283,6 +284,20 @@ def test_two_draws_of_one_brain_are_validated_on_together_or_said_to_be_one(data
     assert note.startswith("sub-03 is validated on and sub-01 trained on, of one anatomy")
     anatomies(dataset, "a", "a", "a")
     assert "of one anatomy" in opened(dataset).notes[0]
+
+
+def test_digital_subjects_read_from_files_are_not_called_people(dataset: Path) -> None:
+    assert opened(dataset).train.coverage().data == "subjects read from files"
+    sidecars = sorted(dataset.rglob("sub-*.json"))
+    for path in sidecars:
+        path.write_text(json.dumps({**json.loads(path.read_text()), SIMULATED_FIELD: True}))
+    data = opened(dataset)
+    assert data.train.coverage().data == "digital subjects"
+    assert data.train.describe() == "2 digital subjects read from files"
+    # One scan of a person, and it is no longer nobody's.
+    fields = {k: v for k, v in json.loads(sidecars[0].read_text()).items() if k != SIMULATED_FIELD}
+    sidecars[0].write_text(json.dumps(fields))
+    assert opened(dataset, validate=("sub-02",)).train.coverage().data == "subjects read from files"
 
 
 # rehearsal --------------------------------------------------------------------------------------

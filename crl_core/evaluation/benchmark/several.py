@@ -39,7 +39,7 @@ class TwoSourceTE:
         """Learn nothing."""
 
     def predict(self, case: Case) -> FloatArray | None:
-        """Interpolate between the shortest and the longest TE that fit; a dash where there are none."""
+        """Interpolate between the shortest and the longest TE that fit; a dash without two."""
         known = [(s, s.parameters) for s in case.sources if s.parameters is not None]
         wanted = case.parameters
         fitting = [(s, p) for s, p in known if _one_class(p, wanted)]
