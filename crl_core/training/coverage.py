@@ -24,9 +24,11 @@ def distinct(settings: Iterable[SequenceParameters]) -> list[SequenceParameters]
     return found
 
 
-def near(setting: SequenceParameters, others: Iterable[SequenceParameters]) -> bool:
-    """Return whether a setting is one of others, within three per cent."""
-    return any(distance(setting, other) < SAME for other in others)
+def near(
+    setting: SequenceParameters, others: Iterable[SequenceParameters], closer: float = SAME
+) -> bool:
+    """Return whether a setting is one of others, by default within three per cent."""
+    return any(distance(setting, other) < closer for other in others)
 
 
 def thinned(settings: Iterable[SequenceParameters]) -> tuple[SequenceParameters, ...]:

@@ -34,7 +34,7 @@ from crl_core.training.batch import (
     turned,
 )
 from crl_core.training.config import TrainingConfig
-from crl_core.training.data_config import SAME
+from crl_core.training.coverage import distinct, near
 from crl_core.trust import ParameterBox, TrainingCoverage
 
 NEAR = 0.15
@@ -84,9 +84,8 @@ class DigitalSampler:
         self.voxel_mm: float | None = 1.0
         self.split = split
         held = [p for n, p in PAPER_SEQUENCES.items() if n not in config.sequences]
-        held += [p for p in held_back if min((distance(p, h) for h in held), default=1.0) > SAME]
-        self.held_out = tuple(held)
-        left = tuple(n for n in config.sequences if not _near(PAPER_SEQUENCES[n], held, SAME))
+        self.held_out = tuple(distinct((*held, *held_back)))
+        left = tuple(n for n in config.sequences if not near(PAPER_SEQUENCES[n], self.held_out))
         if len(left) < 2:
             raise InputError("fewer than two sequences are left to train on")
         self.config = replace(config, sequences=left)
@@ -183,14 +182,14 @@ class DigitalSampler:
         c = self.config
         if rng.random() < c.random_sequences * ramp:
             drawn = random_sequence(rng)
-            while _near(drawn, self.held_out, NEAR):
+            while near(drawn, self.held_out, NEAR):
                 drawn = random_sequence(rng)
             return drawn
         base = PAPER_SEQUENCES[int(rng.choice(c.sequences))]
         drawn = self._around(rng, base)
         # One that lies beside a held-back setting itself may come no closer.
         away = min([NEAR, *(0.9 * distance(base, p) for p in self.held_out)])
-        while _near(drawn, self.held_out, away):
+        while near(drawn, self.held_out, away):
             drawn = self._around(rng, base)
         return drawn
 
@@ -208,12 +207,6 @@ class DigitalSampler:
             echo_spacing=spacing,
             echo_train_length=int(rng.integers(4, 20)),
         )
-
-
-def _near(
-    one: SequenceParameters, others: Sequence[SequenceParameters], closer: float
-) -> bool:
-    return any(distance(one, other) < closer for other in others)
 
 
 RANDOM_BOX = ParameterBox(

@@ -87,7 +87,8 @@ class CardMaker:
         """Tell a network from the shipped one of the same preset, in no words of the user's."""
         if self.start is not None:
             return "fine-tuned"
-        if isinstance(self.data.train, DigitalSampler):
+        train = self.data.train
+        if isinstance(train, DigitalSampler) or getattr(train, "simulated", False):
             return "trained on digital subjects"
         count = self.data.people.get("train", 0)
         return f"trained on {count} people" if count != 1 else "trained on one person"

@@ -75,6 +75,9 @@ def test_a_long_list_is_thinned_without_forgetting_a_contrast() -> None:
     coverage = TrainingCoverage(points=points)
     assert coverage.classes() == (True, True)
     everybody = [p for own in people for p in own]
+    # Cut at its end, a list in the order of TR would hold no FLAIR.
+    by_tr = TrainingCoverage(points=thinned(sorted(everybody, key=lambda p: p.tr)))
+    assert by_tr.classes() == (True, True)
     assert np.mean([coverage.inside(p) for p in everybody]) > 0.98
     assert sum(coverage.distance(p) for p in everybody) < 0.05
 

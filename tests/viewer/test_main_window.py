@@ -22,7 +22,7 @@ from crl_viewer.commands import save_picture
 from crl_viewer.settings import Recent, load_settings
 from crl_viewer.views.dialogs import ScanQuestion, Table
 from tests.viewer.fakes import make_scan
-from tests.viewer.window import Opened, drop
+from tests.viewer.window import Opened, drop, with_card
 
 # start ----------------------------------------------------------------------------------------
 
@@ -348,10 +348,7 @@ def test_parameters_of_the_command_line_serve_only_where_there_are_none(
 
 def test_export_writes_what_the_pane_shows(opened: Opened, monkeypatch) -> None:
     opened.demo()
-    model = opened.store.state.model
-    assert model is not None
-    card = Card("fake", "crl-small", {"kind": "ratio"}, "robust", None, model.coverage, {}, {})
-    opened.store.update(model=replace(model, card=card))
+    with_card(opened)
     path = opened.folder / "out"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(path), ""))
     opened.window.actions_by_id["export"].trigger()

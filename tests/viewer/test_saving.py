@@ -8,24 +8,20 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QFileDialog
 
-from crl_core.card import Card
 from crl_core.io import load, save
 from crl_core.sequence import SequenceParameters
 from crl_viewer import strings
 from crl_viewer.controllers.naming import image_path, is_open, picture_path
 from crl_viewer.views.dialogs import ScanQuestion
 from tests.viewer.fakes import make_scan
-from tests.viewer.window import Opened
+from tests.viewer.window import Opened, with_card
 
 
 @pytest.fixture
 def ready(opened: Opened, monkeypatch) -> Opened:
     """A demo whose network has a card, so that it can be exported."""
     opened.demo()
-    model = opened.store.state.model
-    assert model is not None
-    card = Card("fake", "crl-small", {"kind": "ratio"}, "robust", None, model.coverage, {}, {})
-    opened.store.update(model=replace(model, card=card))
+    with_card(opened)
     return opened
 
 

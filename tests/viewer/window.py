@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 
+from crl_core.card import Card
 from crl_core.io import save
 from crl_core.sequence import SequenceParameters
 from crl_viewer.app import Services, Viewer
@@ -96,3 +98,11 @@ def drop(opened: Opened, *paths: Path) -> None:
         Qt.KeyboardModifier.NoModifier,
     )  # fmt: skip
     opened.window.dropEvent(event)
+
+
+def with_card(opened: Opened) -> None:
+    """Give the window's network a card, so that what it makes can be exported."""
+    model = opened.store.state.model
+    assert model is not None
+    card = Card("fake", "crl-small", {"kind": "ratio"}, "robust", None, model.coverage, {}, {})
+    opened.store.update(model=replace(model, card=card))
